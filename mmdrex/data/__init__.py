@@ -1,0 +1,1 @@
+"""Prices: loading, checking, simulating, splitting; the lowest layer above the rules."""

@@ -1,0 +1,11 @@
+"""The errors that a caller of the package may want to catch."""
+
+from __future__ import annotations
+
+
+class BarsError(ValueError):
+    """Prices that can't be used: the message names the file, the row and the fix."""
+
+
+class TooFewBarsError(BarsError):
+    """An asset too short for one decision: a run over many assets skips it and lists it."""
