@@ -1,0 +1,88 @@
+"""Names to things: the public names of ``mmdrex`` and the producers of targets.
+
+``PUBLIC`` says where each public name lives; ``mmdrex.<name>`` imports it on first use.
+``producer`` turns a name, of a rule or a baseline, or the user's own function into a function from
+bars to targets, the only thing an engine knows.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import strategies
+from baselines import BASELINES
+from strategies.rule import did_you_mean
+
+Producer = Callable[[pd.DataFrame], pd.Series]
+
+PUBLIC: dict[str, str] = {
+    "Decision": "mmdrex.router.decision",
+    "MMDREXStrategy": "mmdrex.engines.backtrader",
+    "Observation": "mmdrex.observation.observation",
+    "Returns": "mmdrex.engines.backtrader",
+    "Router": "mmdrex.router.router",
+    "Routing": "mmdrex.engines.backtrader",
+    "Weights": "mmdrex.engines.backtrader",
+    "backtrader_strategy": "mmdrex.engines.backtrader",
+    "compare": "mmdrex.engines.comparison",
+    "load_bars": "mmdrex.data.bars",
+    "make_cerebro": "mmdrex.engines.backtrader",
+    "plan": "mmdrex.engines.planning",
+    "sample_bars": "mmdrex.data.sample",
+    "simulated_bars": "mmdrex.data.simulated",
+    "tearsheet": "mmdrex.evaluation.tearsheet",
+    "vectorbt_portfolio": "mmdrex.engines.vectorbt",
+}
+
+
+def public(name: str) -> Any:
+    """Return the object behind the public name ``mmdrex.<name>``.
+
+    Raises
+    ------
+    AttributeError
+        When there is no such name; a near one is suggested.
+    """
+    if name not in PUBLIC:
+        raise AttributeError(f"module 'mmdrex' has no attribute {name!r}."
+                             f"{did_you_mean(name, list(PUBLIC))}")
+    return getattr(importlib.import_module(PUBLIC[name]), name)
+
+
+def producers() -> tuple[str, ...]:
+    """Return the names ``producer`` knows: the 11 rules, then the baselines."""
+    return (*strategies.POOL, *BASELINES)
+
+
+def producer(source: str | Producer) -> Producer:
+    """Return a function from bars to targets (T,) in [-1, 1], known after the close of each bar.
+
+    Parameters
+    ----------
+    source : str or callable
+        Name of a rule or a baseline that needs no fitting, or a function of bars (T rows) that
+        returns a Series or array of shape (T,).
+
+    Raises
+    ------
+    ValueError
+        For an unknown name; by the returned function, for targets of a wrong shape or range.
+
+    Examples
+    --------
+    >>> import mmdrex
+    >>> producer("cash")(mmdrex.sample_bars("sp500")).abs().max()
+    np.float64(0.0)
+    """
+    if callable(source):
+        return _checked(source)
+    if source in strategies.POOL:
+        return strategies.POOL[source].series
+    if source in BASELINES:
+        return _checked(BASELINES[source]().targets)
+    raise ValueError(f"no strategy {source!r}.{did_you_mean(source, producers())}")
