@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,12 +13,40 @@ from strategies import indicators
 Array = NDArray[np.float64]
 Table = np.recarray[Any, np.dtype[Any]]
 
-COLUMNS = (
-    *("open", "high", "low", "close", "volume", "change", "amplitude"),
-    *("ma10", "ma20", "ma100", "rsi", "upper", "middle", "lower", "k", "d", "j"),
-    *("dif", "dea", "hist", "volume_mean", "volume_ratio", "volatility", "atr", "atr_mean"),
-)
 VOLATILITY_BARS = 100  # Table 13, row 4
+
+
+class Row(NamedTuple):
+    """The fields of the table; as plain floats a row is several times faster to read."""
+
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    change: float
+    amplitude: float
+    ma10: float
+    ma20: float
+    ma100: float
+    rsi: float
+    upper: float
+    middle: float
+    lower: float
+    k: float
+    d: float
+    j: float
+    dif: float
+    dea: float
+    hist: float
+    volume_mean: float
+    volume_ratio: float
+    volatility: float
+    atr: float
+    atr_mean: float
+
+
+COLUMNS = Row._fields
 
 
 def _lagged(values: Array) -> Array:
