@@ -1,0 +1,1 @@
+"""The roads into backtrader and vectorbt, and the plan of targets both of them trade."""

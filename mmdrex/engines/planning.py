@@ -1,0 +1,367 @@
+"""Ask the router once for every window of every asset; blend its experts into targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast, overload
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mmdrex.audit.figures import figure_html, save_figure, weights_figure
+from mmdrex.audit.records import write_decisions
+from mmdrex.data.bars import periods_per_year, validate_bars
+from mmdrex.data.files import replacing
+from mmdrex.data.splits import span_label
+from mmdrex.data.windows import decision_bars, require_length
+from mmdrex.engines.ablations import Weights, check_weights, reweigh
+from mmdrex.observation.observation import Observation, Observer
+from mmdrex.router.decision import Decision
+from strategies import EXPERTS, POOL
+from strategies.rule import Features, Rule, did_you_mean
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Array = NDArray[np.float64]
+Experts = Mapping[str, Sequence[str]]
+
+
+class DecidesWindows(Protocol):
+    """What a plan needs of a router."""
+
+    def decide(self, observations: list[Observation], **settings: Any) -> list[Decision]:
+        """Return one decision per observation, in order."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Targets of one asset with the decisions they were blended from.
+
+    Attributes
+    ----------
+    bars : DataFrame of shape (T, 5)
+    symbol : str
+    target : Series of shape (T,)
+        Signed share of the capital in [-1, 1], known after the close of its bar; not guarded.
+    weights : DataFrame of shape (T, K)
+        One column per expert; 0 before the first decision bar.
+    decisions : list of Decision
+        One per window, in order of time.
+    window : int
+        Bars between two decisions.
+    trained : tuple of (str, str) or None
+        First and last training date of the router, where it records them.
+    """
+
+    bars: pd.DataFrame
+    symbol: str
+    target: pd.Series
+    weights: pd.DataFrame
+    decisions: list[Decision]
+    window: int
+    trained: tuple[str, str] | None = None
+
+    @property
+    def start(self) -> pd.Timestamp:
+        """The first decision bar."""
+        return self.decisions[0].time
+
+    @property
+    def split(self) -> str:
+        """The splits the plan trades in, stamped IN-SAMPLE where the router was trained there."""
+        crypto = periods_per_year(pd.DatetimeIndex(self.bars.index)) == 365
+        label = span_label(self.start, self.bars.index[-1], crypto)
+        return f"{label}, IN-SAMPLE" if self.in_sample else label
+
+    @property
+    def in_sample(self) -> bool:
+        """Whether the router's training dates overlap the bars the plan trades."""
+        if self.trained is None:
+            return False
+        first, last = (pd.Timestamp(date) for date in self.trained)
+        return bool(self.start <= last and first <= self.bars.index[-1])
+
+    def plot(self, equity: pd.Series | None = None) -> Figure:
+        """Return a figure: the equity (or the close), the target, the weights as an area.
+
+        Parameters
+        ----------
+        equity : Series of shape (T,), optional
+            Drawn on top in place of the close.
+        """
+        curve = self.bars["close"].rename("close") if equity is None else equity.rename("equity")
+        title = f"MM-DREX on {self.symbol}"
+        return weights_figure(curve, self.weights, self.target, title=title, stamp=self.split)
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``decisions.jsonl``, ``targets.csv`` (target and weights) and ``plan.png``."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_decisions(folder / "decisions.jsonl", self.decisions)
+        with replacing(folder / "targets.csv") as path:
+            self.weights.assign(target=self.target).to_csv(path, index_label="date")
+        save_figure(folder / "plan.png", self.plot())
+
+    def _repr_html_(self) -> str:
+        last = self.decisions[-1]
+        rows = "".join(
+            f"<tr><td>{expert}</td><td>{rule}</td><td>{share:.1%}</td></tr>"
+            for (expert, rule), share in zip(last.rules.items(), last.weights, strict=True)
+        )
+        return (
+            f"<b>MM-DREX on {self.symbol}</b>: {len(self.decisions)} decisions, one every "
+            f"{self.window} bars from {self.start:%Y-%m-%d} ({self.split})"
+            f"{figure_html(self.plot())}"
+            f"<table><tr><th>expert</th><th>rule</th><th>weight on {last.time:%Y-%m-%d}</th></tr>"
+            f"{rows}</table>"
+        )
+
+
+def blend(
+    features: Mapping[str, Features],
+    decision: Decision,
+    start: int,
+    stop: int,
+    pool: Mapping[str, Rule] = POOL,
+) -> Array:
+    """Return the targets of one window: the chosen rules' targets, weighted and summed.
+
+    Parameters
+    ----------
+    features : mapping of str to recarray of shape (T,)
+        Every chosen rule's features over the full history.
+    decision : Decision
+    start, stop : int
+        The window's first row and the one after its last; the rules start flat at ``start``.
+    pool : mapping of str to Rule
+
+    Returns
+    -------
+    ndarray of shape (stop - start,)
+        Signed share of the capital in [-1, 1]; row i is known after the close of ``start + i``.
+    """
+    # Paper: eq. E.2 mixes policies, the text blends capital; we blend targets.
+    target = np.zeros(stop - start)
+    for weight, name in zip(decision.weights, decision.rules.values(), strict=True):
+        rows = cast("Features", features[name][start:stop])
+        target += weight * pool[name].scan(rows, pool[name].params)
+    # Float weights can sum to 1 + 2e-16.
+    return np.clip(target, -1.0, 1.0)
+
+
+@overload
+def plan(bars: pd.DataFrame, router: str | DecidesWindows = ..., **settings: Any) -> Plan: ...
+@overload
+def plan(
+    bars: Mapping[str, pd.DataFrame], router: str | DecidesWindows = ..., **settings: Any
+) -> dict[str, Plan]: ...
+def plan(  # type: ignore[misc]  # the overloads leave the settings to this signature
+    bars: pd.DataFrame | Mapping[str, pd.DataFrame],
+    router: str | DecidesWindows = "tiny",
+    *,
+    lookback: int = 100,
+    window: int = 90,
+    start: str | pd.Timestamp | None = None,
+    weights: Weights | None = None,
+    seed: int = 42,
+    pool: Mapping[str, Rule] | None = None,
+    experts: Experts | None = None,
+    anonymous: bool = False,
+    progress: bool = False,
+) -> Plan | dict[str, Plan]:
+    """Return the targets MM-DREX trades, with the decisions behind them.
+
+    The decision bars are ``d0 + j * window``. All windows of all assets go to the router in one
+    batch. A window's rules start flat at its decision bar, with indicators on the full history;
+    the target is 0 before ``d0``.
+
+    Parameters
+    ----------
+    bars : DataFrame of shape (T, 5) or dict of them
+        Open, high, low, close, volume; a dict maps symbols to bars.
+    router : str or router
+        A name, folder or hub id for ``Router.from_pretrained``, or a router.
+    lookback : int
+        Bars an observation shows. The paper's T_in, 100.
+    window : int
+        Bars between decisions. The paper's T_pred, 90.
+    start : str or Timestamp, optional
+        The first decision is made on the last bar before it; earlier bars are warm-up.
+    weights : {"uniform", "random", "best_expert"} or callable, optional
+        Replaces the router's weights and nothing else; see ``mmdrex.engines.ablations.reweigh``.
+    seed : int
+        Of ``weights="random"``. The paper's seed, 42.
+    pool : mapping of str to Rule, optional
+        The rules; ``strategies.POOL`` unless given.
+    experts : mapping of str to sequence of str, optional
+        Every expert's rules; ``strategies.EXPERTS`` unless given.
+    anonymous : bool
+        Hide symbol, dates and price level from the router.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Plan or dict of str to Plan
+
+    Raises
+    ------
+    BarsError
+        If bars are faulty or shorter than ``lookback + 99 + window``.
+    ValueError
+        If the router was trained on other experts or rules than these.
+    """
+    check_weights(weights)
+    single = isinstance(bars, pd.DataFrame)
+    frames = {symbol: validate_bars(frame, symbol) for symbol, frame in by_symbol(bars).items()}
+    indexes = {symbol: pd.DatetimeIndex(frame.index) for symbol, frame in frames.items()}
+    for symbol, frame in frames.items():
+        require_length(frame, lookback, window, symbol)
+    pool = POOL if pool is None else pool
+    experts = EXPERTS if experts is None else experts
+    model = load_router(router)
+    check_pool(model, pool, experts)
+    rows, observations = {}, {}
+    for symbol, frame in frames.items():
+        rows[symbol] = _asked_rows(indexes[symbol], window, lookback, start, weights)
+        observer = Observer(frame, symbol, lookback, pool, anonymous, experts)
+        observations[symbol] = [observer.at(row) for row in rows[symbol]]
+    batch = [observation for some in observations.values() for observation in some]
+    answers = iter(model.decide(batch, progress=True) if progress else model.decide(batch))
+    plans = {}
+    for symbol, frame in frames.items():
+        decisions = [next(answers) for _ in rows[symbol]]
+        features = rule_features(frame, decisions, pool)
+        if weights is not None:
+            decisions = reweigh(
+                frame, observations[symbol], decisions, weights, window, pool, features, seed
+            )
+        traded = _traded_rows(indexes[symbol], window, lookback, start)
+        decisions = decisions[-len(traded) :]
+        target, table = assemble(indexes[symbol], traded, decisions, window, features, pool)
+        trained = getattr(model, "trained", None)
+        plans[symbol] = Plan(frame, symbol, target, table, decisions, window, trained)
+    return next(iter(plans.values())) if single else plans
+
+
+def by_symbol(bars: pd.DataFrame | Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Return bars by symbol; one DataFrame goes under ``attrs["symbol"]``, or "asset"."""
+    if isinstance(bars, pd.DataFrame):
+        return {str(bars.attrs.get("symbol") or "asset"): bars}
+    return dict(bars)
+
+
+def load_router(router: str | DecidesWindows) -> DecidesWindows:
+    """Return the router a name, folder or hub id stands for; a router is returned as it is."""
+    if not isinstance(router, str):
+        return router
+    from mmdrex.router.router import Router  # torch and transformers take seconds to import
+
+    loaded: DecidesWindows = Router.from_pretrained(router)
+    return loaded
+
+
+def check_pool(router: DecidesWindows, pool: Mapping[str, Rule], experts: Experts) -> None:
+    """Raise unless every expert's rules are in the pool and are those the router knows.
+
+    Raises
+    ------
+    ValueError
+        Naming the missing rule, or the difference between the router's experts and these.
+    """
+    for expert, names in experts.items():
+        for name in names:
+            if name not in pool:
+                raise ValueError(
+                    f"expert {expert!r} has the rule {name!r}, which is not in the pool."
+                    f"{did_you_mean(name, pool)}"
+                )
+    known = getattr(router, "rules", None)
+    if known is None:  # a router of the user's own, which records no rules
+        return
+    ours = {expert: tuple(names) for expert, names in experts.items()}
+    theirs = {expert: tuple(names) for expert, names in known.items()}
+    if list(ours.items()) == list(theirs.items()):
+        return
+    differences = [
+        f"{expert}: the router has {_listed(theirs.get(expert))}, given {_listed(ours.get(expert))}"
+        for expert in {**theirs, **ours}
+        if theirs.get(expert) != ours.get(expert)
+    ] or [f"experts in another order: {', '.join(theirs)}, given {', '.join(ours)}"]
+    raise ValueError(
+        f"the router was trained on another pool ({'; '.join(differences)}); train one on this "
+        "pool or leave pool and experts out"
+    )
+
+
+def _listed(names: Sequence[str] | None) -> str:
+    return "no such expert" if names is None else " ".join(names)
+
+
+def _traded_rows(
+    index: pd.DatetimeIndex, window: int, lookback: int, start: str | pd.Timestamp | None
+) -> list[int]:
+    """Return the decision bars, the last bar among them where a window is due at its close."""
+    rows: list[int] = decision_bars(index, window, lookback, start).tolist()
+    # No later bar fills it yet, but it is tomorrow's order, and the prefix law counts it.
+    return [*rows, len(index) - 1] if rows[-1] + window == len(index) - 1 else rows
+
+
+def _asked_rows(
+    index: pd.DatetimeIndex,
+    window: int,
+    lookback: int,
+    start: str | pd.Timestamp | None,
+    weights: Weights | None,
+) -> list[int]:
+    traded = _traded_rows(index, window, lookback, start)
+    if weights != "best_expert":
+        return traded
+    # The best expert of the training split is known from windows before the first traded one.
+    earlier: list[int] = decision_bars(index, window, lookback).tolist()
+    return [row for row in earlier if row + window <= traded[0]] + traded
+
+
+def rule_features(
+    bars: pd.DataFrame, decisions: Sequence[Decision], pool: Mapping[str, Rule] = POOL
+) -> dict[str, Features]:
+    """Return the features (T,) over all of ``bars`` of every rule some decision chose."""
+    names = sorted({name for decision in decisions for name in decision.rules.values()})
+    return {name: pool[name].features(bars, pool[name].params) for name in names}
+
+
+def assemble(
+    index: pd.DatetimeIndex,
+    rows: Sequence[int],
+    decisions: Sequence[Decision],
+    window: int,
+    features: Mapping[str, Features],
+    pool: Mapping[str, Rule] = POOL,
+) -> tuple[pd.Series, pd.DataFrame]:
+    """Return the targets (T,) and the weights (T, K) of consecutive windows.
+
+    Parameters
+    ----------
+    index : DatetimeIndex of shape (T,)
+    rows : sequence of int
+        The decision bars.
+    decisions : sequence of Decision
+        One per row.
+    window : int
+        The last window ends with the index.
+    features, pool : mappings from a rule's name
+    """
+    target = np.zeros(len(index))
+    weights = np.zeros((len(index), len(decisions[0].rules)))
+    for row, decision in zip(rows, decisions, strict=True):
+        stop = min(row + window, len(index))
+        target[row:stop] = blend(features, decision, row, stop, pool)
+        weights[row:stop] = decision.weights
+    return (
+        pd.Series(target, index=index, name="target"),
+        pd.DataFrame(weights, index=index, columns=list(decisions[0].rules)),
+    )
