@@ -89,7 +89,7 @@ def adds(side: int, last: float, age: int, row: np.record) -> bool:
     more_extreme = outside and side * (row.close - last) < 0.0
     time = age >= WAIT and side * (row.close - row.middle) < 0.0
     false_break = not outside and side * (row.previous_close - previous_band) < 0.0
-    return more_extreme or time or false_break
+    return bool(more_extreme or time or false_break)
 
 
 @njit(cache=True)
@@ -132,9 +132,8 @@ def scan(features: Features, params: Params) -> Array:
 
 def describe(params: Params) -> str:
     """Return the sentence the prompt prints."""
-    return (
-        f"Bollinger-band reversal strategy (touch {params.n}-day band at {params.k:g} sd, reverse)"
-    )
+    trigger = f"touch {params.n}-day band at {params.k:g} deviations"
+    return f"Bollinger-band reversal strategy ({trigger}, reverse trade)"
 
 
 RULE = Rule("bollinger", "Boll", Params(), features, FLAT, step, scan, describe)

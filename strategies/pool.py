@@ -5,10 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from strategies import (
+    atr_breakout,
     bollinger,
     cash,
+    kdj,
     long_only,
+    ma_cross,
+    momentum,
+    rsi_swing,
     short_only,
+    turtle,
+    volume_breakout,
 )
 from strategies.rule import Rule, did_you_mean
 
@@ -16,7 +23,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 POOL: dict[str, Rule] = {
+    "ma_cross": ma_cross.RULE,
+    "momentum": momentum.RULE,
+    "turtle": turtle.RULE,
     "bollinger": bollinger.RULE,
+    "rsi_swing": rsi_swing.RULE,
+    "kdj": kdj.RULE,
+    "volume_breakout": volume_breakout.RULE,
+    "atr_breakout": atr_breakout.RULE,
     "long_only": long_only.RULE,
     "short_only": short_only.RULE,
     "cash": cash.RULE,
@@ -45,7 +59,7 @@ def targets(name: str, bars: pd.DataFrame, **params: float) -> pd.Series[float]:
     Returns
     -------
     Series of shape (T,)
-        Row t is known after the close of bar t and uses rows <= t only; 0 until indicators are warm.
+        Row t is known after the close of bar t and uses rows <= t only; 0 until warm.
 
     Raises
     ------
