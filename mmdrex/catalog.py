@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 import strategies
 from baselines import BASELINES
@@ -25,7 +26,7 @@ PUBLIC: dict[str, str] = {
     "MMDREXStrategy": "mmdrex.engines.backtrader",
     "Observation": "mmdrex.observation.observation",
     "Returns": "mmdrex.engines.backtrader",
-    "Router": "mmdrex.router.router",
+    "Router": "mmdrex.router",
     "Routing": "mmdrex.engines.backtrader",
     "Weights": "mmdrex.engines.backtrader",
     "backtrader_strategy": "mmdrex.engines.backtrader",
@@ -49,8 +50,9 @@ def public(name: str) -> Any:
         When there is no such name; a near one is suggested.
     """
     if name not in PUBLIC:
-        raise AttributeError(f"module 'mmdrex' has no attribute {name!r}."
-                             f"{did_you_mean(name, list(PUBLIC))}")
+        raise AttributeError(
+            f"module 'mmdrex' has no attribute {name!r}.{did_you_mean(name, list(PUBLIC))}"
+        )
     return getattr(importlib.import_module(PUBLIC[name]), name)
 
 
@@ -59,7 +61,7 @@ def producers() -> tuple[str, ...]:
     return (*strategies.POOL, *BASELINES)
 
 
-def producer(source: str | Producer) -> Producer:
+def producer(source: str | Callable[[pd.DataFrame], ArrayLike]) -> Producer:
     """Return a function from bars to targets (T,) in [-1, 1], known after the close of each bar.
 
     Parameters
@@ -82,7 +84,16 @@ def producer(source: str | Producer) -> Producer:
     if callable(source):
         return _checked(source)
     if source in strategies.POOL:
-        return strategies.POOL[source].series
+        return partial(strategies.targets, source)
     if source in BASELINES:
         return _checked(BASELINES[source]().targets)
     raise ValueError(f"no strategy {source!r}.{did_you_mean(source, producers())}")
+
+
+def _checked(targets: Callable[[pd.DataFrame], ArrayLike]) -> Producer:
+    from mmdrex.engines.guard import checked_target  # numba is not needed to look up a name
+
+    def produce(bars: pd.DataFrame) -> pd.Series:
+        return pd.Series(checked_target(bars, targets(bars)), index=bars.index, name="target")
+
+    return produce

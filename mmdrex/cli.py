@@ -1,0 +1,317 @@
+"""The command line: ``mmdrex backtest``, ``mmdrex train ...``.
+
+Options are read and checked here; the work is done in the packages below, which are imported inside
+the commands so that ``mmdrex --help`` stays fast. Bad input ends with one line on stderr and exit
+code 2.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from typer import Argument, Option
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mmdrex.data.costs import Costs
+    from mmdrex.engines.backtest import Backtest
+    from mmdrex.engines.trading import Settings
+
+app = typer.Typer(
+    name="mmdrex",
+    help="MM-DREX for backtrader and vectorbt: a vision-language router trades four experts.",
+    add_completion=False,
+    no_args_is_help=True,
+)
+train = typer.Typer(no_args_is_help=True)
+app.add_typer(train, name="train")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from mmdrex import __version__
+
+        print(f"mmdrex {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def mmdrex(
+    version: Annotated[
+        bool, Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """MM-DREX for backtrader and vectorbt: a vision-language router trades four experts."""
+
+
+@train.callback()
+def training() -> None:
+    """Train a router, stage by stage."""
+
+
+@app.command()
+def backtest(
+    sources: Annotated[
+        list[str],
+        Argument(
+            help="Prices: CSV or Parquet files, sp500, nasdaq, simulated:SEED, yahoo:TICKER. "
+            "Several are sleeves of one portfolio.",
+            show_default=False,
+        ),
+    ],
+    engine: Annotated[
+        str, Option(metavar="backtrader|vectorbt", help="The engine that trades.")
+    ] = "backtrader",
+    out: Annotated[
+        Path | None, Option(help="Folder to write; runs/NAME unless given.", show_default=False)
+    ] = None,
+    start: Annotated[
+        str | None, Option(help="First day traded; earlier bars are warm-up.", show_default=False)
+    ] = None,
+    end: Annotated[str | None, Option(help="Last day used.", show_default=False)] = None,
+    router: Annotated[str, Option(help="tiny, a folder or a Hugging Face hub id.")] = "tiny",
+    window: Annotated[int, Option(min=1, help="Bars between decisions (paper: 90).")] = 90,
+    lookback: Annotated[int, Option(min=1, help="Bars the router sees (paper: 100).")] = 100,
+    weights: Annotated[
+        str | None,
+        Option(
+            help="Replaces the router's weights: uniform, random or best_expert.",
+            show_default=False,
+        ),
+    ] = None,
+    costs: Annotated[
+        str | None,
+        Option(help="Costs of a market; by the kind of prices unless given.", show_default=False),
+    ] = None,
+    fees: Annotated[
+        float | None, Option(help="Fraction of the traded value.", show_default=False)
+    ] = None,
+    slippage: Annotated[
+        float | None, Option(help="Fraction of the price.", show_default=False)
+    ] = None,
+    cash: Annotated[float, Option(help="Capital at the start.")] = 100_000.0,
+    strategy: Annotated[
+        str | None,
+        Option(help="Trade this rule or baseline, without a router.", show_default=False),
+    ] = None,
+    anonymous: Annotated[
+        bool, Option("--anonymous", help="Hide symbol, dates and price level from the router.")
+    ] = False,
+    audit: Annotated[
+        bool, Option("--audit", help="Also keep the prompt and series behind each decision.")
+    ] = False,
+    seed: Annotated[int, Option(help="Of random weights and of intervals.")] = 42,
+) -> None:
+    """Trade prices with MM-DREX: tearsheet, equity, orders, decisions, charts, table.
+
+    [bold]mmdrex backtest sp500 --out runs/sp500[/bold] is the whole main job on the prices that are
+    installed with the package.
+    """
+    from mmdrex.catalog import producer
+    from mmdrex.engines.ablations import check_weights
+    from mmdrex.engines.backtest import long_enough
+    from mmdrex.engines.job import main_job, run_folder
+    from mmdrex.engines.trading import Settings, check_engine
+
+    if not (math.isfinite(cash) and cash > 0.0):
+        raise ValueError(f"--cash must be a positive amount, not {cash}")
+    check_engine(engine)
+    check_weights(weights)
+    trades = None if strategy is None else producer(strategy)
+    first, last = _day("--start", start), _day("--end", end)
+    frames = _until(read_sources(sources), last)
+    charged = _costs(costs, frames, fees, slippage)
+    settings = Settings(
+        engine=engine,
+        window=window,
+        lookback=lookback,
+        start=first,
+        weights=weights,
+        fees=charged.fees,
+        slippage=charged.slippage,
+        cash=cash,
+        anonymous=anonymous,
+        seed=seed,
+    )
+    bars, skipped = long_enough(frames, settings)
+    for reason in skipped.values():
+        print(f"skipped: {reason}", file=sys.stderr)
+    folder = out or Path("runs") / (next(iter(bars)) if len(bars) == 1 else "portfolio")
+    name = strategy or ("MM-DREX" if weights is None else f"MM-DREX, {weights} weights")
+    try:
+        with run_folder(folder) as aside:
+            result = main_job(
+                bars, aside, router, settings, trades, name, skipped, audit, progress=True
+            )
+    except KeyboardInterrupt:
+        print(f"interrupted; what was finished is in {folder}.partial", file=sys.stderr)
+        raise
+    show(result, settings, folder)
+
+
+def show(result: Backtest, settings: Settings, folder: Path) -> None:
+    """Print the table of a backtest, at zero costs and net of costs."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    from mmdrex.engines.job import costs_label, stamp
+
+    console = Console(highlight=False)
+    assets = list(result.bars)
+    what = assets[0] if len(assets) == 1 else f"{len(assets)} assets"
+    days = f"{result.equity.index[0]:%Y-%m-%d} to {result.equity.index[-1]:%Y-%m-%d}"
+    console.print(f"[bold]{result.name} on {what}[/bold], {days}, split {stamp(result)}")
+    for costs, label in (("zero", "zero costs"), ("net", f"net of {costs_label(settings)}")):
+        table = Table(title=label, title_justify="left", title_style="", box=SIMPLE_HEAD)
+        for heading in ("", "TR", "Sharpe", "95 %", "MDD", "turnover", "exposure"):
+            table.add_column(heading, justify="right" if heading else "left")
+        for _, line in result.table[result.table["costs"] == costs].iterrows():
+            table.add_row(
+                str(line["strategy"]),
+                f"{line['TR']:.1%}",
+                f"{line['Sharpe']:.2f}",
+                f"{line['Sharpe low']:.2f} .. {line['Sharpe high']:.2f}",
+                f"{line['MDD']:.1%}",
+                f"{line['turnover']:.1f}",
+                f"{line['exposure']:.2f}",
+            )
+        console.print(table)
+    console.print(
+        f"Sharpe and turnover are per year; 95 % is the Sharpe's interval (stationary bootstrap, "
+        f"seed {settings.seed}). {settings.engine} traded {result.name}; the largest relative gap "
+        f"to the simulation behind the other rows is {result.gap:.0e}."
+    )
+    console.print(f"{folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}")
+
+
+def main() -> None:
+    """Run the command line; bad input ends with one line on stderr and exit code 2."""
+    logging.getLogger("matplotlib.font_manager").setLevel(
+        logging.ERROR
+    )  # quantstats asks for Arial
+    try:
+        sys.exit(app(standalone_mode=False))
+    except typer.TyperException as error:
+        _fail(_asking(error.format_message()))
+    except OSError as error:
+        named = f": {error.filename}" if error.filename else ""
+        _fail(f"{error.strerror}{named}" if error.strerror else str(error))
+    except (ValueError, ImportError) as error:
+        _fail(str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)
+
+
+def _asking(message: str) -> str:
+    """Return the parser's message with its suggestion worded like every other of ours."""
+    said, found, options = message.partition(" (Possible options: ")
+    if not found:
+        return message
+    from strategies.rule import did_you_mean
+
+    return f"{said}.{did_you_mean(said.split()[-1], options.rstrip(')').split(', '))}"
+
+
+def _fail(message: str) -> NoReturn:
+    if message:  # none where the help was printed instead
+        print(f"mmdrex: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def read_sources(sources: list[str]) -> dict[str, pd.DataFrame]:
+    """Return the bars of every source by symbol.
+
+    A source is a sample's name, ``yahoo:TICKER``, ``simulated:SEED`` or else a path.
+
+    Raises
+    ------
+    ValueError
+        For a source that can't be read, or two of one name.
+    """
+    frames: dict[str, pd.DataFrame] = {}
+    origin: dict[str, str] = {}
+    for source in sources:
+        bars = _read(source)
+        symbol = str(bars.attrs["symbol"])
+        if symbol in frames:
+            raise ValueError(f"{origin[symbol]} and {source} are both named {symbol}; rename one")
+        frames[symbol], origin[symbol] = bars, source
+    return frames
+
+
+def _read(source: str) -> pd.DataFrame:
+    from mmdrex.data.sample import SAMPLES
+    from mmdrex.data.sources import SOURCES
+    from strategies.rule import did_you_mean
+
+    kind, colon, rest = source.partition(":")
+    if source in SAMPLES:
+        return SOURCES["sample"](source)
+    if Path(source).exists():
+        return SOURCES["csv"](source)
+    if kind == "simulated" and not rest.isdecimal():
+        raise ValueError(f"{source}: simulated needs a whole number as its seed: simulated:42")
+    if colon and kind in SOURCES:
+        return SOURCES[kind](rest)
+    folder = Path(source).parent
+    files = [str(folder / file.name) for file in folder.iterdir()] if folder.is_dir() else []
+    known = [*SAMPLES, *(f"{name}:{rest}" for name in SOURCES), *files]
+    raise ValueError(f"no file or sample {source!r}.{did_you_mean(source, known)}")
+
+
+def _day(option: str, text: str | None) -> str | None:
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise ValueError(f"{option} must be a date such as 2017-01-31, not {text!r}") from None
+
+
+def _until(frames: dict[str, pd.DataFrame], end: str | None) -> dict[str, pd.DataFrame]:
+    if end is None:
+        return frames
+    cut = {symbol: bars.loc[:end] for symbol, bars in frames.items()}
+    for symbol, bars in cut.items():
+        bars.attrs["symbol"] = symbol
+    return cut
+
+
+def _costs(
+    name: str | None, frames: dict[str, pd.DataFrame], fees: float | None, slippage: float | None
+) -> Costs:
+    """Return the costs of a market, or those given one by one."""
+    from mmdrex.data.bars import periods_per_year
+    from mmdrex.data.costs import COSTS, Costs
+    from mmdrex.data.sample import SAMPLES
+    from strategies.rule import did_you_mean
+
+    if name is None:
+        every_day = all(periods_per_year(bars.index) == 365 for bars in frames.values())
+        name = "crypto" if every_day else "indices" if set(frames) <= {*SAMPLES} else "us_stocks"
+    if name not in COSTS:
+        raise ValueError(
+            f"no costs {name!r}; there are {', '.join(COSTS)}.{did_you_mean(name, COSTS)}"
+        )
+    preset = COSTS[name]
+    chosen = Costs(
+        preset.fees if fees is None else fees, preset.slippage if slippage is None else slippage
+    )
+    for option, value in zip(("--fees", "--slippage"), chosen, strict=True):
+        if not 0.0 <= value < 1.0:
+            raise ValueError(
+                f"{option} is a fraction from 0 to below 1 (0.001 is 0.1 %), not {value}"
+            )
+    return chosen
+
+
+if __name__ == "__main__":
+    main()

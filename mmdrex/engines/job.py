@@ -1,0 +1,239 @@
+"""What the main job leaves in its folder, each file whole, the folder renamed when all is there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from PIL import Image
+from tqdm.auto import tqdm
+
+from mmdrex.audit.figures import save_figure, weights_figure
+from mmdrex.audit.records import write_equity, write_orders
+from mmdrex.data.files import replacing
+from mmdrex.engines.backtest import BENCHMARK, Backtest, Producer, backtest, decide
+from mmdrex.engines.planning import DecidesWindows, Plan, load_router
+from mmdrex.engines.trading import Frames, Settings
+from mmdrex.evaluation.metrics import equity_returns
+from mmdrex.evaluation.tearsheet import tearsheet
+from mmdrex.observation.observation import Observation, Observer
+
+RECORD = "run.json"  # marks a folder as a backtest's
+VIEWS = ("global", "local")
+
+
+@contextmanager
+def run_folder(out: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``out`` that takes its place when the block ends well.
+
+    On an error the folder is removed; on an interrupt it stays with what was finished.
+
+    Raises
+    ------
+    ValueError
+        If ``out`` holds something that no backtest wrote.
+    """
+    out = out.resolve()
+    if out.is_dir() and any(out.iterdir()) and not (out / RECORD).is_file():
+        raise ValueError(f"{out} holds files that no backtest wrote; choose another folder")
+    if out == Path.cwd():
+        raise ValueError(f"{out} is the current folder; choose one inside it")
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file; choose a folder")
+    aside = out.with_name(f"{out.name}.partial")
+    made = [folder for folder in aside.parents if not folder.exists()]
+    if aside.exists():
+        shutil.rmtree(aside)
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+    except Exception:
+        shutil.rmtree(aside)
+        for folder in made:
+            with suppress(OSError):  # somebody else may have put something there meanwhile
+                folder.rmdir()
+        raise
+    if out.exists():
+        former = out.with_name(f"{out.name}.former")
+        out.rename(former)
+        aside.rename(out)
+        shutil.rmtree(former)
+    else:
+        aside.rename(out)
+
+
+def main_job(
+    bars: Frames,
+    folder: Path,
+    router: str | DecidesWindows,
+    settings: Settings,
+    producer: Producer | None = None,
+    name: str = "MM-DREX",
+    skipped: Mapping[str, str] | None = None,
+    audit: bool = False,
+    progress: bool = False,
+) -> Backtest:
+    """Return the backtest of a portfolio and leave its files in ``folder``.
+
+    Parameters
+    ----------
+    bars : mapping of str to DataFrame
+        Long enough for ``settings``.
+    folder : Path
+        An existing, empty folder.
+    router : str or router
+        Not asked where there is a ``producer``.
+    settings : Settings
+    producer : callable, optional
+        From bars to targets (T,).
+    name : str
+        Of the traded row.
+    skipped : mapping of str to str, optional
+        What was left out, and why; recorded.
+    audit : bool
+        Also keep the prompt and the series behind each decision.
+    progress : bool
+    """
+    plans: dict[str, Plan] = {}
+    if producer is None:
+        model = load_router(router)
+        plans = decide(bars, model, settings, progress)
+        write_stamped_decisions(folder / "decisions.jsonl", plans)
+        write_observations(folder, plans, settings, audit, progress)
+    result = backtest(bars, producer or plans, settings, name, progress)
+    write_equity(folder / "equity.csv", result.equity)
+    if len(bars) > 1:
+        write_equity(folder / "sleeves.csv", result.sleeves)
+    write_orders(folder / "orders.csv", result.orders)
+    with replacing(folder / "table.csv") as aside:
+        result.table.assign(split=stamp(result)).to_csv(aside, index=False)
+    save_figure(folder / "equity.png", figure(result))
+    write_tearsheet(folder / "tearsheet.html", result, settings)
+    write_record(folder / RECORD, result, settings, router if producer is None else None, skipped)
+    return result
+
+
+def stamp(result: Backtest) -> str:
+    """Return the split of a backtest, with IN-SAMPLE where the router was trained on its dates."""
+    return f"{result.split}, IN-SAMPLE" if result.in_sample else result.split
+
+
+def costs_label(settings: Settings) -> str:
+    """Return the costs as a table prints them."""
+    return f"fees {100 * settings.fees:g} %, slippage {100 * settings.slippage:g} %"
+
+
+def write_stamped_decisions(path: Path, plans: Mapping[str, Plan]) -> None:
+    """Write every decision as a JSON line, with its split and whether it was trained on."""
+    with replacing(path) as aside, aside.open("w", encoding="utf-8") as file:
+        for plan in plans.values():
+            for decision in plan.decisions:
+                line = {**decision.to_json(), "split": plan.split, "in_sample": plan.in_sample}
+                file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_observations(
+    folder: Path,
+    plans: Mapping[str, Plan],
+    settings: Settings,
+    audit: bool = False,
+    progress: bool = False,
+) -> None:
+    """Write the charts the router saw, and for an audit its prompts and series as JSON lines."""
+    lines = []
+    number = sum(len(plan.decisions) for plan in plans.values())
+    with tqdm(total=number, desc="charts", disable=not progress) as bar:
+        for symbol, plan in plans.items():
+            charts = folder / "charts" / symbol
+            charts.mkdir(parents=True)
+            observer = Observer(
+                plan.bars, symbol, lookback=settings.lookback, anonymous=settings.anonymous
+            )
+            for decision in plan.decisions:
+                row = int(plan.bars.index.get_loc(decision.time))
+                observation = observer.at(row)
+                for view in VIEWS:
+                    with replacing(charts / f"{decision.time:%Y-%m-%d}_{view}.png") as aside:
+                        Image.fromarray(observation.chart(view)).save(aside, "PNG")
+                lines.append(observation)
+                bar.update()
+    if audit:
+        with replacing(folder / "observations.jsonl") as aside:
+            aside.write_text("".join(map(_observation_line, lines)), encoding="utf-8")
+
+
+def _observation_line(observation: Observation) -> str:
+    return json.dumps({
+        "time": observation.time.isoformat(),
+        "symbol": observation.symbol,
+        "observation": observation.digest,
+        "prompt": observation.text,
+        "series": observation.series.tolist(),
+    }, ensure_ascii=False) + "\n"  # fmt: skip
+
+
+def figure(result: Backtest) -> Any:
+    """Return the picture of a backtest: equity, and below it the weights as an area."""
+    curves = result.equity[[result.name, BENCHMARK]]
+    if result.plans:
+        tables = [plan.weights.reindex(curves.index).ffill() for plan in result.plans.values()]
+        weights = sum(table.fillna(0.0) for table in tables) / len(tables)
+    else:
+        held = pd.DataFrame({
+            symbol: pd.Series(target, index=result.bars[symbol].index)
+            for symbol, target in result.targets.items()
+        }).reindex(curves.index).ffill().fillna(0.0).mean(axis=1)  # fmt: skip
+        weights = pd.DataFrame({"long": held.clip(lower=0.0), "short": -held.clip(upper=0.0)})
+    title = f"{result.name} on {', '.join(result.bars)}"
+    return weights_figure(curves, weights, title=title[:80], stamp=stamp(result))
+
+
+def write_tearsheet(path: Path, result: Backtest, settings: Settings) -> None:
+    """Write the quantstats report of a backtest, net of costs, against buy-and-hold."""
+    returns = {
+        name: pd.Series(equity_returns(curve), index=curve.index[1:], name=name)
+        for name, curve in result.equity[[result.name, BENCHMARK]].items()
+    }
+    title = f"{result.name} on {', '.join(result.bars)}"[:80]
+    tearsheet(
+        returns[result.name],
+        returns[BENCHMARK],
+        path,
+        title=f"{title}; {result.split}; {costs_label(settings)}; seed {settings.seed}",
+        in_sample=result.in_sample,
+    )
+
+
+def write_record(
+    path: Path,
+    result: Backtest,
+    settings: Settings,
+    router: str | DecidesWindows | None,
+    skipped: Mapping[str, str] | None,
+) -> None:
+    """Write what the run was: settings, assets, split, router, versions."""
+    decisions = [decision for plan in result.plans.values() for decision in plan.decisions]
+    record = {
+        "name": result.name,
+        "settings": asdict(settings),
+        "router": router if router is None or isinstance(router, str) else type(router).__name__,
+        "model": decisions[0].model if decisions else None,
+        "assets": {
+            symbol: [f"{frame.index[0]:%Y-%m-%d}", f"{frame.index[-1]:%Y-%m-%d}", len(frame)]
+            for symbol, frame in result.bars.items()
+        },
+        "skipped": dict(skipped or {}),
+        "first": f"{result.equity.index[0]:%Y-%m-%d}",
+        "last": f"{result.equity.index[-1]:%Y-%m-%d}",
+        "split": result.split,
+        "in_sample": result.in_sample,
+        "largest gap to the reference simulation": result.gap,
+    }
+    with replacing(path) as aside:
+        aside.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
