@@ -41,7 +41,8 @@ def decision_bars(
     """Return the rows of the decision bars ``d0 + j * window``.
 
     Window j owns the targets ``d .. d + window - 1``, filled from the open of ``d + 1`` on; the
-    last window may be short, and a decision that no later bar could fill is left out.
+    last window may be short. A decision due on the last bar counts: it is tomorrow's order, and
+    the prefix law wants its target.
 
     Parameters
     ----------
@@ -72,4 +73,4 @@ def decision_bars(
                 f"{pd.Timestamp(start):%Y-%m-%d}"
             )
         first = max(first, before)
-    return np.arange(first, len(index) - 1, window, dtype=np.int64)
+    return np.arange(first, len(index), window, dtype=np.int64)

@@ -240,10 +240,11 @@ def plan(  # type: ignore[misc]  # the overloads leave the settings to this sign
             decisions = reweigh(
                 frame, observations[symbol], decisions, weights, window, pool, features, seed
             )
-        traded = _traded_rows(indexes[symbol], window, lookback, start)
+        traded = decision_bars(indexes[symbol], window, lookback, start).tolist()
         decisions = decisions[-len(traded) :]
         target, table = assemble(indexes[symbol], traded, decisions, window, features, pool)
         trained = getattr(model, "trained", None)
+        target.attrs["trained"] = trained
         plans[symbol] = Plan(frame, symbol, target, table, decisions, window, trained)
     return next(iter(plans.values())) if single else plans
 
@@ -253,6 +254,13 @@ def by_symbol(bars: pd.DataFrame | Mapping[str, pd.DataFrame]) -> dict[str, pd.D
     if isinstance(bars, pd.DataFrame):
         return {str(bars.attrs.get("symbol") or "asset"): bars}
     return dict(bars)
+
+
+def trained_on(target: object) -> tuple[str, str] | None:
+    """Return the training dates that came with a plan's target, None where none did."""
+    attrs = target.attrs if isinstance(target, pd.Series) else {}
+    dates: tuple[str, str] | None = attrs.get("trained")
+    return dates
 
 
 def load_router(router: str | DecidesWindows) -> DecidesWindows:
@@ -280,6 +288,10 @@ def check_pool(router: DecidesWindows, pool: Mapping[str, Rule], experts: Expert
                     f"expert {expert!r} has the rule {name!r}, which is not in the pool."
                     f"{did_you_mean(name, pool)}"
                 )
+    traded = {name for names in experts.values() for name in names}
+    for name in pool:
+        if name not in traded and name not in POOL:
+            raise ValueError(f"the rule {name!r} of the pool belongs to no expert; add it to one")
     known = getattr(router, "rules", None)
     if known is None:  # a router of the user's own, which records no rules
         return
@@ -302,15 +314,6 @@ def _listed(names: Sequence[str] | None) -> str:
     return "no such expert" if names is None else " ".join(names)
 
 
-def _traded_rows(
-    index: pd.DatetimeIndex, window: int, lookback: int, start: str | pd.Timestamp | None
-) -> list[int]:
-    """Return the decision bars, the last bar among them where a window is due at its close."""
-    rows: list[int] = decision_bars(index, window, lookback, start).tolist()
-    # No later bar fills it yet, but it is tomorrow's order, and the prefix law counts it.
-    return [*rows, len(index) - 1] if rows[-1] + window == len(index) - 1 else rows
-
-
 def _asked_rows(
     index: pd.DatetimeIndex,
     window: int,
@@ -318,7 +321,7 @@ def _asked_rows(
     start: str | pd.Timestamp | None,
     weights: Weights | None,
 ) -> list[int]:
-    traded = _traded_rows(index, window, lookback, start)
+    traded: list[int] = decision_bars(index, window, lookback, start).tolist()
     if weights != "best_expert":
         return traded
     # The best expert of the training split is known from windows before the first traded one.

@@ -13,6 +13,17 @@ from vectorbt.portfolio.enums import SizeType
 
 from mmdrex.data.bars import periods_per_year
 from mmdrex.engines.guard import guard
+from mmdrex.engines.rule_indicators import ATR_BREAKOUT as ATR_BREAKOUT
+from mmdrex.engines.rule_indicators import BOLLINGER as BOLLINGER
+from mmdrex.engines.rule_indicators import CASH as CASH
+from mmdrex.engines.rule_indicators import KDJ as KDJ
+from mmdrex.engines.rule_indicators import LONG_ONLY as LONG_ONLY
+from mmdrex.engines.rule_indicators import MA_CROSS as MA_CROSS
+from mmdrex.engines.rule_indicators import MOMENTUM as MOMENTUM
+from mmdrex.engines.rule_indicators import RSI_SWING as RSI_SWING
+from mmdrex.engines.rule_indicators import SHORT_ONLY as SHORT_ONLY
+from mmdrex.engines.rule_indicators import TURTLE as TURTLE
+from mmdrex.engines.rule_indicators import VOLUME_BREAKOUT as VOLUME_BREAKOUT
 from strategies.rule import did_you_mean
 
 Array = NDArray[np.float64]
@@ -27,7 +38,14 @@ class TargetPortfolio(vbt.Portfolio):  # type: ignore[misc]  # vectorbt has no t
 
     ``sharpe_ratio()``, ``stats()``, ``returns_stats()`` and ``qs`` annualise by 252 days, or by
     365 where Saturdays occur. ``vbt.settings`` is left alone.
+
+    Attributes
+    ----------
+    trained : tuple of (str, str) or None
+        Training dates of the router whose plan is traded; lost when the portfolio is indexed.
     """
+
+    trained: tuple[str, str] | None = None
 
     @property
     def year_freq(self) -> str:
@@ -145,7 +163,12 @@ def vectorbt_portfolio(
         freq="1D",
         **{"engine": "rust", **kwargs},
     )
+    portfolio.trained = next(filter(None, (_trained(values) for _, values in targets)), None)
     return portfolio
+
+
+def _trained(values: ArrayLike) -> tuple[str, str] | None:
+    return values.attrs.get("trained") if isinstance(values, pd.Series) else None
 
 
 def _symbol(bars: pd.DataFrame) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import html
+import logging
 import re
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +20,11 @@ from mmdrex.data.files import replacing
 
 _OUTSIDE_ICON = re.compile(r"<link rel=\"shortcut icon\"[^>]*>\s*")
 # What quantstats 0.0.86 says on pandas 3, matplotlib 3.11 and numpy 2; none of it is the reader's.
-_KNOWN_WARNINGS = r"quantstats|seaborn|matplotlib|numpy|pandas"
+_KNOWN_WARNINGS = r"quantstats|seaborn|matplotlib|numpy|pandas|scipy"
+_CATEGORIES = (
+    *(FutureWarning, DeprecationWarning, PendingDeprecationWarning),
+    *(UserWarning, RuntimeWarning),
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,7 @@ def tearsheet(
         Simple returns per bar with a DatetimeIndex; a NaN in the first row counts as 0.
     benchmark : Series, optional
         Simple returns that cover every bar of ``returns``; a NaN in its first row counts as 0.
+        Left out, and said so in the title, where the run never traded.
     path : str or Path, optional
         Where the page is written.
     title : str
@@ -71,9 +79,11 @@ def tearsheet(
     index = pd.DatetimeIndex(run.index)
     against = None if benchmark is None else _covering(benchmark, index)
     stamped = f"{title} (IN-SAMPLE)" if in_sample else title
+    if np.ptp(run.to_numpy()) == 0.0:
+        # quantstats regresses the benchmark on the run, which a constant makes impossible.
+        against, stamped = None, f"{stamped}: never traded, no benchmark"
     figures = set(plt.get_fignums())
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        _silence()
+    with tempfile.TemporaryDirectory() as folder, _silenced():
         page = Path(folder) / "tearsheet.html"
         quantstats.reports.html(  # type: ignore[no-untyped-call]  # quantstats has no types
             run,
@@ -95,9 +105,18 @@ def tearsheet(
     return sheet
 
 
-def _silence() -> None:
-    for category in (FutureWarning, DeprecationWarning, UserWarning, RuntimeWarning):
-        warnings.filterwarnings("ignore", category=category, module=_KNOWN_WARNINGS)
+@contextmanager
+def _silenced() -> Iterator[None]:
+    fonts = logging.getLogger("matplotlib.font_manager")  # quantstats asks for Arial at every text
+    level = fonts.level
+    with warnings.catch_warnings():
+        for category in _CATEGORIES:
+            warnings.filterwarnings("ignore", category=category, module=_KNOWN_WARNINGS)
+        fonts.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            fonts.setLevel(level)
 
 
 def _checked(returns: pd.Series, name: str) -> pd.Series:
