@@ -102,7 +102,7 @@ def validate_bars(frame: pd.DataFrame, name: str) -> pd.DataFrame:
 
 def periods_per_year(index: pd.DatetimeIndex) -> int:
     """Return the trading days of a year: 365 if Saturdays occur, else 252."""
-    return 365 if bool((index.dayofweek == 5).any()) else 252
+    return 365 if bool((index.day_of_week == 5).any()) else 252
 
 
 def _place(bars: pd.DataFrame, row: int, name: str) -> str:

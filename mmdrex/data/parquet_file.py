@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-import pyarrow
 
 from mmdrex.errors import BarsError
 
@@ -20,5 +19,5 @@ def read_parquet(path: Path) -> pd.DataFrame:
     """
     try:
         return pd.read_parquet(path)
-    except pyarrow.ArrowException:
+    except ValueError:  # pyarrow's ArrowInvalid is one
         raise BarsError(f"{path} is not a parquet file; write it with to_parquet") from None

@@ -33,7 +33,7 @@ def _regimes(rng: np.random.Generator, bars: int, stay: float, names: tuple[str,
     """Return the regime of each bar: a Markov chain with geometric stays of mean ``stay``."""
     draws = rng.random((bars, 2))
     current = names[int(draws[0, 1] * len(names))]
-    path = []
+    path: list[str] = []
     for leave, which in draws:
         if leave < 1.0 / stay and len(names) > 1 and path:
             others = [name for name in names if name != current]
@@ -168,8 +168,8 @@ def simulated_bars(
         "close": np.exp(log_close),
         "volume": np.round(usual_volume * noise * activity * crowd),
     }
-    index = pd.bdate_range(start, periods=bars, name="date")
-    index.freq = None
+    days = pd.bdate_range(start, periods=bars).to_numpy("datetime64[ns]")  # drops the frequency
+    index = pd.DatetimeIndex(days, name="date")
     frame = pd.DataFrame(prices, index=index)
     frame.attrs["symbol"] = f"SIM{seed}"
     return frame, pd.Series(path, index=index, name="regime", dtype="str")

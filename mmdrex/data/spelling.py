@@ -45,14 +45,16 @@ def _integer_dates(values: pd.Series, name: str) -> pd.DatetimeIndex:
     """Return dates from integers such as 20200103, or from seconds to nanoseconds since 1970."""
     smallest, largest = float(values.min()), float(values.max())
     if smallest >= 19000101 and largest <= 22001231:
-        return pd.DatetimeIndex(pd.to_datetime(values.astype(str), format="%Y%m%d"))
+        return pd.DatetimeIndex(
+            pd.to_datetime(values.astype("int64").astype("str"), format="%Y%m%d")
+        )
     if smallest < 1e8:
         raise BarsError(
             f"the dates of {name} are numbers from {smallest:g} to {largest:g}; write them as "
             "YYYY-MM-DD"
         )
     unit = next(unit for limit, unit in _EPOCHS if largest < limit)
-    return pd.DatetimeIndex(pd.to_datetime(values, unit=unit))
+    return pd.DatetimeIndex(values.to_numpy(dtype=f"datetime64[{unit}]"))
 
 
 def _text_dates(values: pd.Series, name: str) -> pd.DatetimeIndex:
@@ -86,7 +88,8 @@ def naive_dates(values: pd.Series, name: str) -> pd.DatetimeIndex:
         index = _text_dates(values, name)
     index = index.tz_localize(None).as_unit("ns")
     days = index.normalize()
-    return days if days.is_unique else index
+    # A new index: normalize infers a frequency, which stocks' calendars only seem to have.
+    return pd.DatetimeIndex((days if days.is_unique else index).to_numpy())
 
 
 def _dates(frame: pd.DataFrame, columns: dict[str, list[object]], name: str) -> pd.DatetimeIndex:

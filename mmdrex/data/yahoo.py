@@ -21,14 +21,14 @@ def yahoo_bars(symbol: str, start: str | None = None, end: str | None = None) ->
     Returns
     -------
     DataFrame of shape (T, 5)
-        Days on which Yahoo has no price at all are left out.
+        yfinance leaves out days on which Yahoo has no price at all.
 
     Raises
     ------
     ImportError
         If yfinance is not installed.
     BarsError
-        If Yahoo has no prices for the ticker.
+        If Yahoo has no prices for the ticker, or refuses to answer.
     """
     try:
         import yfinance
@@ -37,8 +37,10 @@ def yahoo_bars(symbol: str, start: str | None = None, end: str | None = None) ->
     # Not auto_adjust: the adjustment is then the one written down in spelling.py.
     options = {"interval": "1d", "auto_adjust": False, "actions": False}
     span = {"start": start, "end": end} if start or end else {"period": "max"}
-    frame = yfinance.Ticker(symbol).history(**span, **options)
-    frame = frame.dropna(how="all", subset=[c for c in frame.columns if c != "Volume"])
+    try:
+        frame = yfinance.Ticker(symbol).history(**span, **options)
+    except yfinance.exceptions.YFException as error:
+        raise BarsError(f"Yahoo refused {symbol!r}: {error}; try again later") from None
     if frame.empty:
         raise BarsError(
             f"Yahoo has no prices for {symbol!r} in that span; check the ticker and the network"

@@ -49,6 +49,12 @@ class Row(NamedTuple):
 COLUMNS = Row._fields
 
 
+def rows(table: Table, start: int, stop: int) -> Table:
+    """Return the rows ``start .. stop - 1`` as a view."""
+    window: Table = table[start:stop]  # type: ignore[assignment]  # numpy's stubs forget the class
+    return window
+
+
 def _lagged(values: Array) -> Array:
     """Return ``values`` one bar later, NaN first."""
     return np.concatenate(([np.nan], values[:-1]))
@@ -58,7 +64,8 @@ def _rolling_deviation(values: Array, n: int) -> Array:
     """Return the sample deviation of the last ``n`` values; each window on its own, no drift."""
     result = np.full(len(values), np.nan)
     if len(values) >= n:
-        windows = np.lib.stride_tricks.sliding_window_view(values, n)
+        # Contiguous, else numpy's order of summation depends on the number of rows.
+        windows = np.ascontiguousarray(np.lib.stride_tricks.sliding_window_view(values, n))
         result[n - 1 :] = windows.std(axis=1, ddof=1)
     return result
 

@@ -18,7 +18,7 @@ from PIL import Image
 from mmdrex.data.windows import first_decision
 from mmdrex.errors import TooFewBarsError
 from mmdrex.observation.chart import View, draw
-from mmdrex.observation.features import COLUMNS, Table, indicator_table
+from mmdrex.observation.features import COLUMNS, Table, indicator_table, rows
 from mmdrex.observation.series import matrix, series
 from mmdrex.observation.text import CLOSES, Account, prompt
 from strategies import EXPERTS, POOL
@@ -137,7 +137,7 @@ class Observer:
         return Observation(
             symbol=self.symbol,
             time=self.index[t],
-            window=self.table[t - self.lookback + 1 : t + 1],
+            window=rows(self.table, t - self.lookback + 1, t + 1),
             series=series(self.table, t, self.lookback),
             text=prompt(
                 self.table,

