@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from mmdrex.engines.vectorbt import vectorbt_portfolio as vectorbt_portfolio
     from mmdrex.evaluation.tearsheet import tearsheet as tearsheet
     from mmdrex.observation.observation import Observation as Observation
-    from mmdrex.router import Router as Router
     from mmdrex.router.decision import Decision as Decision
+    from mmdrex.router.router import Router as Router
 
 __version__ = "0.1.0"
 

@@ -26,7 +26,7 @@ PUBLIC: dict[str, str] = {
     "MMDREXStrategy": "mmdrex.engines.backtrader",
     "Observation": "mmdrex.observation.observation",
     "Returns": "mmdrex.engines.backtrader",
-    "Router": "mmdrex.router",
+    "Router": "mmdrex.router.router",
     "Routing": "mmdrex.engines.backtrader",
     "Weights": "mmdrex.engines.backtrader",
     "backtrader_strategy": "mmdrex.engines.backtrader",

@@ -169,13 +169,14 @@ def show(result: Backtest, settings: Settings, folder: Path) -> None:
     what = assets[0] if len(assets) == 1 else f"{len(assets)} assets"
     days = f"{result.equity.index[0]:%Y-%m-%d} to {result.equity.index[-1]:%Y-%m-%d}"
     console.print(f"[bold]{result.name} on {what}[/bold], {days}, split {stamp(result)}")
-    for costs, label in (("zero", "zero costs"), ("net", f"net of {costs_label(settings)}")):
+    net = f"net of {costs_label(settings)}"
+    for label, figures in (("zero costs", result.zero), (net, result.net)):
         table = Table(title=label, title_justify="left", title_style="", box=SIMPLE_HEAD)
         for heading in ("", "TR", "Sharpe", "95 %", "MDD", "turnover", "exposure"):
             table.add_column(heading, justify="right" if heading else "left")
-        for _, line in result.table[result.table["costs"] == costs].iterrows():
+        for name, line in figures.iterrows():
             table.add_row(
-                str(line["strategy"]),
+                str(name),
                 f"{line['TR']:.1%}",
                 f"{line['Sharpe']:.2f}",
                 f"{line['Sharpe low']:.2f} .. {line['Sharpe high']:.2f}",
@@ -289,13 +290,17 @@ def _costs(
     name: str | None, frames: dict[str, pd.DataFrame], fees: float | None, slippage: float | None
 ) -> Costs:
     """Return the costs of a market, or those given one by one."""
+    import pandas as pd
+
     from mmdrex.data.bars import periods_per_year
     from mmdrex.data.costs import COSTS, Costs
     from mmdrex.data.sample import SAMPLES
     from strategies.rule import did_you_mean
 
     if name is None:
-        every_day = all(periods_per_year(bars.index) == 365 for bars in frames.values())
+        every_day = all(
+            periods_per_year(pd.DatetimeIndex(bars.index)) == 365 for bars in frames.values()
+        )
         name = "crypto" if every_day else "indices" if set(frames) <= {*SAMPLES} else "us_stocks"
     if name not in COSTS:
         raise ValueError(

@@ -8,17 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from tqdm.auto import tqdm
 
 from mmdrex.data.bars import periods_per_year
 from mmdrex.data.splits import span_label
 from mmdrex.data.windows import decision_bars, require_length
-from mmdrex.engines.guard import guard
+from mmdrex.engines.comparison import compare
 from mmdrex.engines.planning import DecidesWindows, Plan, assemble, plan, rule_features
 from mmdrex.engines.trading import Frames, Settings, Targets, simulate_sleeves, total, trade
 from mmdrex.errors import TooFewBarsError
-from mmdrex.evaluation import metrics
-from mmdrex.evaluation.intervals import headline_intervals
 
 Array = NDArray[np.float64]
 Producer = Callable[[pd.DataFrame], ArrayLike]
@@ -34,9 +31,9 @@ class Backtest:
     name : str
         The row that was traded in the engine.
     bars : mapping of str to DataFrame
-    plans : dict of str to Plan
+    plans : mapping of str to Plan
         Empty where no router decided.
-    targets : dict of str to ndarray of shape (T,)
+    targets : mapping of str to ndarray of shape (T,)
         Of the traded row, by symbol; before the guard.
     sleeves : DataFrame of shape (T, A)
         Equity per asset, net of costs, as the engine says.
@@ -44,22 +41,23 @@ class Backtest:
         Equity per row of the table, net of costs; the first column is the engine's.
     orders : DataFrame
         As ``mmdrex.audit.records.write_orders`` wants them.
-    table : DataFrame
-        One line per row and cost setting ("zero", "net").
+    zero, net : DataFrame of shape (n, 12)
+        The table at zero costs and net of costs; see ``mmdrex.engines.comparison.compare``.
     gap : float
-        Largest relative gap between the engine's equity and the reference simulation.
+        Largest relative gap between the engine's equity and the simulation behind the table.
     split : str
     in_sample : bool
     """
 
     name: str
     bars: Frames
-    plans: dict[str, Plan]
+    plans: Mapping[str, Plan]
     targets: Targets
     sleeves: pd.DataFrame
     equity: pd.DataFrame
     orders: pd.DataFrame
-    table: pd.DataFrame
+    zero: pd.DataFrame
+    net: pd.DataFrame
     gap: float
     split: str
     in_sample: bool
@@ -75,7 +73,8 @@ def long_enough(
     TooFewBarsError
         If none does.
     """
-    kept, skipped = {}, {}
+    kept: dict[str, pd.DataFrame] = {}
+    skipped: dict[str, str] = {}
     for symbol, bars in frames.items():
         try:
             require_length(bars, settings.lookback, settings.window, symbol)
@@ -114,7 +113,6 @@ def backtest(
     source: Mapping[str, Plan] | Producer,
     settings: Settings,
     name: str = "MM-DREX",
-    progress: bool = False,
 ) -> Backtest:
     """Trade assets as sleeves of one portfolio; compare with simpler ways on the same bars.
 
@@ -127,63 +125,70 @@ def backtest(
     settings : Settings
     name : str
         Of the traded row.
-    progress : bool
     """
-    plans = {} if callable(source) else dict(source)
-    rows = {symbol: _decisions(frame, settings) for symbol, frame in bars.items()}
-    first = {symbol: int(row[0]) for symbol, row in rows.items()}
-    if callable(source):
-        targets = {s: _from(first[s], source(frame)) for s, frame in bars.items()}
-    else:
-        targets = {symbol: p.target.to_numpy() for symbol, p in plans.items()}
-    others = {BENCHMARK: {s: _from(first[s], np.ones(len(f))) for s, f in bars.items()}}
-    others |= _simpler_weights(plans, rows, settings)
-    sleeves, orders = trade(bars, targets, settings)
+    first = {symbol: int(_decisions(frame, settings)[0]) for symbol, frame in bars.items()}
     start = min(frame.index[first[symbol]] for symbol, frame in bars.items())
-    reference = simulate_sleeves(bars, targets, settings.fees, settings.slippage, settings.cash)
-    equity = {name: total(sleeves, start)}
-    lines = []
-    for row, given in tqdm({name: targets, **others}.items(), "comparing", disable=not progress):
-        for costs in ("zero", "net"):
-            fees, slippage = (settings.fees, settings.slippage) if costs == "net" else (0.0, 0.0)
-            if row != name or costs == "zero":
-                simulated = simulate_sleeves(bars, given, fees, slippage, settings.cash)
-                curve = total(simulated, start)
-            else:
-                curve = equity[name]
-            if costs == "net":
-                equity[row] = curve
-            lines.append(_line(row, costs, curve, bars, given, first, (fees, slippage), settings))
-    crypto = periods_per_year(sleeves.index) == 365
+    plans = {} if callable(source) else source
+    rows: dict[str, Mapping[str, Plan | ArrayLike]] = {}
+    rows[name] = {s: source(f) for s, f in bars.items()} if callable(source) else plans
+    rows[BENCHMARK] = {symbol: np.ones(len(frame)) for symbol, frame in bars.items()}
+    rows |= _simpler_weights(plans, settings)
+    targets = {
+        row: {symbol: _from(first[symbol], given[symbol]) for symbol in bars}
+        for row, given in rows.items()
+    }
+    costs = (settings.fees, settings.slippage)
+    sleeves, orders = trade(bars, targets[name], settings)
+    simulated = {
+        row: simulate_sleeves(bars, given, *costs, settings.cash) for row, given in targets.items()
+    }
+    table = {
+        charged: compare(
+            rows, bars, *charged, settings.start, settings.lookback, seed=settings.seed
+        )
+        for charged in ((0.0, 0.0), costs)
+    }
+    equity = {row: total(of_assets, start) for row, of_assets in simulated.items()}
+    equity[name] = total(sleeves, start)
+    crypto = periods_per_year(pd.DatetimeIndex(sleeves.index)) == 365
     return Backtest(
         name=name,
         bars=bars,
         plans=plans,
-        targets=targets,
+        targets=targets[name],
         sleeves=sleeves.loc[start:],
         equity=pd.DataFrame(equity),
         orders=orders,
-        table=pd.DataFrame(lines),
-        gap=float((sleeves / reference - 1.0).abs().max().max()),
+        zero=table[0.0, 0.0],
+        net=table[costs],
+        gap=_gap(sleeves, simulated[name]),
         split=span_label(start, sleeves.index[-1], crypto),
         in_sample=any(p.in_sample for p in plans.values()),
     )
 
 
 def _decisions(frame: pd.DataFrame, settings: Settings) -> NDArray[np.int64]:
-    return decision_bars(frame.index, settings.window, settings.lookback, settings.start)
+    index = pd.DatetimeIndex(frame.index)
+    return decision_bars(index, settings.window, settings.lookback, settings.start)
 
 
-def _from(first: int, target: ArrayLike) -> Array:
-    """Return the target with zeros before the first decision bar: all rows start together."""
-    values = np.array(target, dtype=np.float64)
+def _from(first: int, source: Plan | ArrayLike) -> Array:
+    """Return the targets with zeros before the first decision bar: all rows start together."""
+    values = np.array(source.target if isinstance(source, Plan) else source, dtype=np.float64)
     values[:first] = 0.0
     return values
 
 
+def _gap(engine: pd.DataFrame, simulated: pd.DataFrame) -> float:
+    """Return the largest relative gap between two equity tables (T, A); a ruined sleeve ends."""
+    alive = simulated.to_numpy() > 0.0
+    ratio = engine.to_numpy()[alive] / simulated.to_numpy()[alive]
+    return float(np.abs(ratio - 1.0).max())
+
+
 def _simpler_weights(
-    plans: Mapping[str, Plan], rows: Mapping[str, NDArray[np.int64]], settings: Settings
-) -> dict[str, dict[str, Array]]:
+    plans: Mapping[str, Plan], settings: Settings
+) -> dict[str, dict[str, Plan | ArrayLike]]:
     """Return the router's rules under uniform weights, and each expert alone."""
     if not plans:
         return {}
@@ -191,47 +196,14 @@ def _simpler_weights(
     shares = {f"{expert} alone": np.eye(len(experts))[k] for k, expert in enumerate(experts)}
     if settings.weights != "uniform":
         shares = {"uniform weights": np.full(len(experts), 1.0 / len(experts)), **shares}
-    result: dict[str, dict[str, Array]] = {name: {} for name in shares}
+    result: dict[str, dict[str, Plan | ArrayLike]] = {name: {} for name in shares}
     for symbol, p in plans.items():
+        index = pd.DatetimeIndex(p.bars.index)
+        rows = _decisions(p.bars, settings).tolist()
         features = rule_features(p.bars, p.decisions)
         for name, share in shares.items():
             decisions = [replace(decision, weights=share) for decision in p.decisions]
-            target, _ = assemble(p.bars.index, rows[symbol].tolist(), decisions, p.window, features)
-            result[name][symbol] = target.to_numpy()
+            target, weights = assemble(index, rows, decisions, p.window, features)
+            target.attrs = p.target.attrs
+            result[name][symbol] = replace(p, target=target, weights=weights, decisions=decisions)
     return result
-
-
-def _line(
-    row: str,
-    costs: str,
-    curve: pd.Series,
-    bars: Frames,
-    targets: Targets,
-    first: Mapping[str, int],
-    charged: tuple[float, float],
-    settings: Settings,
-) -> dict[str, object]:
-    """Return one line of the table: figures of a row under one cost setting."""
-    periods = periods_per_year(curve.index)
-    returns = metrics.equity_returns(curve)
-    moves = len(returns) > 1 and np.ptp(returns) > 0.0
-    bounds = headline_intervals(returns, periods, seed=settings.seed) if moves else {}
-    guarded = {
-        symbol: guard(frame, targets[symbol], *charged)[first[symbol] :]
-        for symbol, frame in bars.items()
-    }
-    line: dict[str, object] = {
-        "strategy": row,
-        "costs": costs,
-        "fees": charged[0],
-        "slippage": charged[1],
-        "TR": metrics.total_return(returns),
-        "Sharpe": metrics.sharpe(returns, periods),
-        "MDD": metrics.max_drawdown(returns),
-        "turnover": np.mean([metrics.turnover(t, periods) for t in guarded.values()]),
-        "exposure": np.mean([metrics.exposure(t) for t in guarded.values()]),
-    }
-    for figure in ("TR", "Sharpe", "MDD"):
-        low, high = bounds.get(figure, (np.nan, np.nan))
-        line |= {f"{figure} low": low, f"{figure} high": high}
-    return line

@@ -22,10 +22,11 @@ from mmdrex.engines.planning import DecidesWindows, Plan, load_router
 from mmdrex.engines.trading import Frames, Settings
 from mmdrex.evaluation.metrics import equity_returns
 from mmdrex.evaluation.tearsheet import tearsheet
+from mmdrex.observation.chart import View
 from mmdrex.observation.observation import Observation, Observer
 
 RECORD = "run.json"  # marks a folder as a backtest's
-VIEWS = ("global", "local")
+VIEWS: tuple[View, ...] = ("global", "local")
 
 
 @contextmanager
@@ -106,13 +107,14 @@ def main_job(
         plans = decide(bars, model, settings, progress)
         write_stamped_decisions(folder / "decisions.jsonl", plans)
         write_observations(folder, plans, settings, audit, progress)
-    result = backtest(bars, producer or plans, settings, name, progress)
+    result = backtest(bars, producer or plans, settings, name)
     write_equity(folder / "equity.csv", result.equity)
     if len(bars) > 1:
         write_equity(folder / "sleeves.csv", result.sleeves)
     write_orders(folder / "orders.csv", result.orders)
     with replacing(folder / "table.csv") as aside:
-        result.table.assign(split=stamp(result)).to_csv(aside, index=False)
+        both = {"zero": result.zero, "net": result.net}
+        pd.concat(both, names=["costs", "strategy"]).to_csv(aside)
     save_figure(folder / "equity.png", figure(result))
     write_tearsheet(folder / "tearsheet.html", result, settings)
     write_record(folder / RECORD, result, settings, router if producer is None else None, skipped)
@@ -156,8 +158,7 @@ def write_observations(
                 plan.bars, symbol, lookback=settings.lookback, anonymous=settings.anonymous
             )
             for decision in plan.decisions:
-                row = int(plan.bars.index.get_loc(decision.time))
-                observation = observer.at(row)
+                observation = observer.at(int(observer.index.searchsorted(decision.time)))
                 for view in VIEWS:
                     with replacing(charts / f"{decision.time:%Y-%m-%d}_{view}.png") as aside:
                         Image.fromarray(observation.chart(view)).save(aside, "PNG")
@@ -183,7 +184,7 @@ def figure(result: Backtest) -> Any:
     curves = result.equity[[result.name, BENCHMARK]]
     if result.plans:
         tables = [plan.weights.reindex(curves.index).ffill() for plan in result.plans.values()]
-        weights = sum(table.fillna(0.0) for table in tables) / len(tables)
+        weights = pd.concat(tables).fillna(0.0).groupby(level=0).mean()
     else:
         held = pd.DataFrame({
             symbol: pd.Series(target, index=result.bars[symbol].index)

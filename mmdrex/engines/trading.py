@@ -97,6 +97,21 @@ def _trade_vectorbt(
     return pd.DataFrame(equity.to_numpy(), index=equity.index, columns=symbols), orders
 
 
+def _trade_backtrader(
+    bars: Frames, targets: Targets, settings: Settings
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    from mmdrex.engines.backtrader import TargetStrategy, make_cerebro
+    from mmdrex.engines.ledger import Ledger
+
+    cerebro = make_cerebro(bars, settings.cash, settings.fees, settings.slippage)
+    series = {symbol: pd.Series(targets[symbol], frame.index) for symbol, frame in bars.items()}
+    cerebro.addstrategy(TargetStrategy, target=series)
+    cerebro.addanalyzer(Ledger, _name="ledger")
+    [run] = cerebro.run(stdstats=False)
+    ledger = run.analyzers.ledger
+    return _union(ledger.equity, settings.cash / len(bars)), ledger.orders
+
+
 def simulate_sleeves(
     bars: Frames, targets: Targets, fees: float, slippage: float, cash: float
 ) -> pd.DataFrame:
