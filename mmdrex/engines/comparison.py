@@ -99,7 +99,7 @@ def _starts(
         if not len(own):
             raise ValueError(f"{symbol} has {len(frame)} bars, none to compare after the warm-up")
         plans = [p for p in (_of(row, symbol) for row in rows.values()) if isinstance(p, Plan)]
-        first[symbol] = max([int(own[0]), *(frame.index.get_loc(p.start) for p in plans)])
+        first[symbol] = max([int(own[0]), *(int(frame.index.searchsorted(p.start)) for p in plans)])
     return first
 
 
