@@ -90,7 +90,9 @@ def _kdj(high: Array, low: Array, close: Array, n: int) -> tuple[Array, Array, A
     d, j = k.copy(), k.copy()
     rsv, k_now, d_now = 50.0, 50.0, 50.0
     for t in range(n - 1, len(close)):
-        top, bottom = high[t - n + 1 : t + 1].max(), low[t - n + 1 : t + 1].min()
+        top, bottom = high[t], low[t]
+        for i in range(t - n + 1, t):
+            top, bottom = max(top, high[i]), min(bottom, low[i])
         if top > bottom:  # else RSV keeps its last value
             rsv = 100.0 * (close[t] - bottom) / (top - bottom)
         k_now = 2.0 / 3.0 * k_now + 1.0 / 3.0 * rsv
