@@ -9,3 +9,7 @@ class BarsError(ValueError):
 
 class TooFewBarsError(BarsError):
     """An asset too short for one decision: a run over many assets skips it and lists it."""
+
+
+class RouterError(ValueError):
+    """A router that can't be found or loaded: the message names what is wrong and the fix."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mmdrex.data.csv_file import read_csv
 from mmdrex.data.parquet_file import read_parquet
@@ -114,7 +115,9 @@ def _day(time: pd.Timestamp) -> str:
     return time.isoformat(sep=" ").removesuffix(" 00:00:00")
 
 
-def _refuse(wrong: np.ndarray, bars: pd.DataFrame, column: str, what: str, name: str) -> None:
+def _refuse(
+    wrong: NDArray[np.bool_], bars: pd.DataFrame, column: str, what: str, name: str
+) -> None:
     """Raise BarsError for the first row where ``wrong`` is true."""
     if wrong.any():
         row = int(wrong.argmax())

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mmdrex.errors import BarsError
+
+Array = NDArray[np.float64]
 
 COLUMNS = ("open", "high", "low", "close", "volume")
 DATES = ("date", "timestamp", "datetime", "time", "day", "index", "unnamed: 0")
 ADJUSTED = ("adj close", "adjclose", "adjusted close", "close adj")
-_EPOCHS = ((1e11, "s"), (1e14, "ms"), (1e17, "us"), (float("inf"), "ns"))
+_EPOCHS = ((1e11, "s"), (1e14, "ms"), (1e17, "us"), (9e18, "ns"))
 _OFFSET = r"(?<=\d\d:\d\d)((?::\d\d(?:\.\d+)?)?)\s*(?:Z|UTC|[+-]\d\d:?\d\d)$"
 
 
@@ -48,7 +51,7 @@ def _integer_dates(values: pd.Series, name: str) -> pd.DatetimeIndex:
         return pd.DatetimeIndex(
             pd.to_datetime(values.astype("int64").astype("str"), format="%Y%m%d")
         )
-    if smallest < 1e8:
+    if not (smallest >= 1e8 and largest < _EPOCHS[-1][0]):
         raise BarsError(
             f"the dates of {name} are numbers from {smallest:g} to {largest:g}; write them as "
             "YYYY-MM-DD"
@@ -86,7 +89,12 @@ def naive_dates(values: pd.Series, name: str) -> pd.DatetimeIndex:
         index = _integer_dates(values, name)
     else:
         index = _text_dates(values, name)
-    index = index.tz_localize(None).as_unit("ns")
+    try:
+        index = index.tz_localize(None).as_unit("ns")
+    except pd.errors.OutOfBoundsDatetime:
+        raise BarsError(
+            f"{name} has dates before 1678 or after 2262; correct or drop those rows"
+        ) from None
     days = index.normalize()
     # A new index: normalize infers a frequency, which stocks' calendars only seem to have.
     return pd.DatetimeIndex((days if days.is_unique else index).to_numpy())
@@ -107,7 +115,7 @@ def _dates(frame: pd.DataFrame, columns: dict[str, list[object]], name: str) -> 
     return naive_dates(frame.index.to_series(), name)
 
 
-def _numbers(values: pd.Series, column: str, name: str) -> np.ndarray:
+def _numbers(values: pd.Series, column: str, name: str) -> Array:
     """Return a column as float64; a blank is NaN, text that is no number is refused."""
     numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     wrong = np.flatnonzero(np.isnan(numbers) & values.notna().to_numpy())
@@ -118,6 +126,24 @@ def _numbers(values: pd.Series, column: str, name: str) -> np.ndarray:
             "drop the row"
         )
     return numbers
+
+
+def _adjustment(adjusted: pd.Series, close: Array, name: str) -> Array:
+    """Return adjusted close over close, shape (T,); 1 where the close itself is no price.
+
+    A factor instead of the adjusted close itself: rounding then keeps high over close.
+    """
+    values = _numbers(adjusted, str(adjusted.name), name)
+    wrong = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
+    if len(wrong):
+        row = int(wrong[0])
+        raise BarsError(
+            f"row {row + 1} of {name}: {adjusted.name} is {values[row]:g}, not a price; correct it "
+            "or drop the column"
+        )
+    factor = np.ones_like(values)
+    np.divide(values, close, out=factor, where=close > 0)
+    return factor
 
 
 def spelled(frame: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -153,8 +179,7 @@ def spelled(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     values = {column: _numbers(frame[columns[column][0]], column, name) for column in COLUMNS}
     adjusted = next((columns[label][0] for label in ADJUSTED if label in columns), None)
     if adjusted is not None:
-        # A factor instead of the adjusted close itself: rounding then keeps high over close.
-        factor = _numbers(frame[adjusted], str(adjusted), name) / values["close"]
+        factor = _adjustment(frame[adjusted], values["close"], name)
         for column in ("open", "high", "low", "close"):
             values[column] = values[column] * factor
     return pd.DataFrame(values, index=_dates(frame, columns, name).rename("date"))

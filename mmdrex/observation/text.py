@@ -36,12 +36,20 @@ def significant(value: float, digits: int = DIGITS) -> str:
     return f"{float(f'{mantissa}e{exponent}'):.{max(0, decimals)}f}"
 
 
+def cents(close: float) -> int:
+    """Return the power of ten that makes a price below 1 at least 1; 0 for the others.
+
+    Leading zeros say little and cost a token each.
+    """
+    return max(0, -int(f"{close:e}".split("e")[1]))
+
+
 def volume_text(volume: float) -> str:
-    """Return a volume with four significant digits and a unit, such as ``"20.46M"``."""
+    """Return a volume with three significant digits and a unit, such as ``"20.5M"``."""
     unit = 0
-    while volume >= 999.95 and unit < len(_UNITS) - 1:
+    while volume >= 999.5 and unit < len(_UNITS) - 1:
         volume, unit = volume / 1000.0, unit + 1
-    return f"{volume:.4g}{_UNITS[unit]}"
+    return f"{volume:.3g}{_UNITS[unit]}"
 
 
 def menu(pool: Mapping[str, Rule], experts: Mapping[str, Sequence[str]] = EXPERTS) -> str:
@@ -82,14 +90,14 @@ def _account_line(account: Account, row: Row, anonymous: bool) -> str:
         cash, held = account.cash / account.value, account.shares * row.close / account.value
         return f"Account: cash {cash:.1%}, position {held:.1%} of total value"
     return (
-        f"Account balance: {account.cash:.2f}, shares held: {account.shares:.6g}, "
-        f"total value: {account.value:.2f}"
+        f"Account balance: {account.cash:.0f}, shares held: {account.shares:.5g}, "
+        f"total value: {account.value:.0f}"
     )
 
 
 def _market(table: Table, t: int, lookback: int, row: Row, anonymous: bool) -> str:
     """Return the numbers: Table 13 and what Listing 3 prints beside it."""
-    unit = 100.0 / row.close if anonymous else 1.0
+    unit = 100.0 / row.close if anonymous else 10.0 ** cents(row.close)
 
     def price(value: float) -> str:
         return significant(value * unit)
@@ -106,16 +114,16 @@ def _market(table: Table, t: int, lookback: int, row: Row, anonymous: bool) -> s
         (
             f"Last {CLOSES} closes: {closes}",
             f"MA10 {price(row.ma10)}, MA20 {price(row.ma20)}, MA100 {price(row.ma100)}",
-            f"RSI(14) {row.rsi:.2f}",
+            f"RSI(14) {row.rsi:.1f}",
             f"Bollinger: upper {price(row.upper)}, lower {price(row.lower)}, "  # middle is MA20
-            f"width {band / row.middle:.2%}, price at {position:.1%}",
+            f"width {band / row.middle:.1%}, price at {position:.1%}",
             f"KDJ: K {row.k:.1f}, D {row.d:.1f}, J {row.j:.1f}",
             f"Volume: {'' if anonymous else amounts}ratio {row.volume_ratio:.2f}",
             f"Change {row.change:.2%}, amplitude {row.amplitude:.2%}, "
             f"ATR(14) {row.atr / row.close:.2%}, volatility {row.volatility:.2%}",
             # eq. E.8; Paper silent: the other spans. The 20-day range is a share of the close.
-            f"Last return over the past {lookback} days {since:.2%}, 10-day momentum "
-            f"{momentum:.2%}, 20-day range {reach:.2%}",
+            f"Last return over the past {lookback} days {since:.1%}, 10-day momentum "
+            f"{momentum:.1%}, 20-day range {reach:.1%}",
         )
     )
 
@@ -155,6 +163,7 @@ def prompt(
     """
     row = Row._make(table[t].item())
     name = "an asset" if anonymous else symbol
+    small = cents(row.close)
     state = (
         moving_average_order(row.ma10, row.ma20, row.ma100),
         momentum_strength(row.rsi),
@@ -165,7 +174,7 @@ def prompt(
         f"{name}.\nCurrent price: {significant(100.0 if anonymous else row.close, 5)}",
         *([] if account is None else [_account_line(account, row, anonymous)]),
         menu(pool, experts),
-        "Market:",
+        "Market:" if anonymous or not small else f"Market, prices in {10.0**-small:.{small}f}:",
         _market(table, t, lookback, row, anonymous),
         f"Judgment: {', '.join(state)}",
         "Select the strategy most suitable for the current market.",

@@ -1,3 +1,4 @@
+import gzip
 import re
 
 import numpy as np
@@ -131,6 +132,7 @@ def test_missing_date_is_refused():
         (b"\x89PNG\r\n\x1a\n\xff\xfe\x00\x01", "is not a text file"),
         (b"PK\x03\x04\x00\x00\x00\x00,a\n1,2\n", "is not a text file"),
         (b"date,open\n2020-01-02,1\n2020-01-03,1,2,3\n", "line 3"),
+        (b"date,open,high,low,close,close\n2020-01-02,1,1,1,1,1\n", "two columns 'close'"),
         (b"just some prose\nwithout a table\n", "no column 'open'"),
     ],
 )
@@ -159,10 +161,15 @@ def test_missing_file_and_folder_are_refused(tmp_path):
     assert refusal(tmp_path).startswith(f"{tmp_path} is a folder")
 
 
-def test_damaged_gzip_is_refused(tmp_path):
+def test_gzipped_file_is_read_and_a_damaged_one_refused(tmp_path):
     path = tmp_path / "A.csv.gz"
-    path.write_bytes(b"not gzip at all")
-    assert "A.csv.gz" in refusal(path)
+    whole = gzip.compress(CSV.encode())
+    path.write_bytes(whole)
+    bars = load_bars(path)
+    assert len(bars) == 3 and bars.attrs["symbol"] == "A"
+    for damaged in (b"not gzip at all", whole[:-12], whole[:20] + b"\xff" * 20 + whole[40:]):
+        path.write_bytes(damaged)
+        assert "A.csv.gz" in refusal(path)
 
 
 def test_saturdays_make_a_year_of_365_days():

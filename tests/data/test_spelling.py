@@ -42,6 +42,17 @@ def test_adjusted_close_scales_all_four_prices_and_not_the_volume(adjusted):
     assert bars.iloc[1].tolist() == [2.0, 4.0, 1.0, 3.0, 8.0]
 
 
+@pytest.mark.parametrize("value", [np.nan, 0.0, -1.0, np.inf])
+def test_adjusted_close_that_is_no_price_is_refused_by_name(value):
+    with pytest.raises(BarsError, match=r"row 2 of A: Adj Close is .*, not a price"):
+        spelled(table(**{"Adj Close": [1.0, value]}).set_index(DAYS), "A")
+
+
+def test_close_of_zero_beside_an_adjusted_close_stays_for_the_loader_to_refuse():
+    frame = table(close=[2.0, 0.0], **{"Adj Close": [1.0, 1.0]}).set_index(DAYS)
+    assert spelled(frame, "A").close.tolist() == [1.0, 0.0]
+
+
 def test_tickers_of_yfinance_are_dropped_from_the_columns():
     frame = table().set_index(DAYS)
     frame.columns = pd.MultiIndex.from_product([frame.columns, ["AAPL"]])
@@ -97,6 +108,12 @@ def test_date_that_could_mean_two_days_is_refused(value):
         naive_dates(pd.Series(["2020-01-03", value]), "A")
 
 
-def test_row_numbers_are_no_dates():
-    with pytest.raises(BarsError, match="numbers from 0 to 1"):
-        naive_dates(pd.Series([0, 1]), "A")
+@pytest.mark.parametrize("values", [[0, 1], [-5, 20200103], [1e30, 1e31], [1e12, np.inf]])
+def test_numbers_that_are_no_dates_are_refused(values):
+    with pytest.raises(BarsError, match=r"the dates of A are numbers from .* write them as"):
+        naive_dates(pd.Series(values), "A")
+
+
+def test_date_in_a_far_century_is_refused():
+    with pytest.raises(BarsError, match="before 1678 or after 2262"):
+        naive_dates(pd.Series(["2020-01-03", "9999-12-31"]), "A")

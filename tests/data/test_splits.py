@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,7 +28,7 @@ def test_borders_are_those_of_the_design(day, crypto, split):
 @pytest.mark.parametrize("crypto", [False, True])
 def test_splits_follow_each_other_without_gap(crypto):
     order = ("fit", "select", "validation", "test")
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in itertools.pairwise(order):
         gap = split_range(after, crypto)[0] - split_range(before, crypto)[1]
         assert gap == pd.Timedelta(days=1)
     assert split_range("train", crypto)[0] == split_range("fit", crypto)[0]

@@ -45,6 +45,6 @@ def test_window_of_no_bars_is_refused():
 
 def test_asset_too_short_for_one_window_is_refused():
     bars, _ = simulated_bars(0, bars=288)
-    with pytest.raises(TooFewBarsError, match="X has 288 bars.*at least 289"):
+    with pytest.raises(TooFewBarsError, match=r"X has 288 bars.*at least 289"):
         require_length(bars, 100, 90, "X")
     require_length(simulated_bars(0, bars=289)[0], 100, 90, "X")

@@ -35,7 +35,7 @@ def test_chart_is_an_image_of_the_size_asked_for(observer):
 
 def test_first_observation_is_bar_198(observer):
     assert np.isfinite(observer.at(198).series).all()
-    with pytest.raises(TooFewBarsError, match="bar 197 is too early.*needs bar 198 or later"):
+    with pytest.raises(TooFewBarsError, match=r"bar 197 is too early.*needs bar 198 or later"):
         observer.at(197)
 
 

@@ -6,6 +6,7 @@ import pytest
 from mmdrex.observation.features import indicator_table
 from mmdrex.observation.text import (
     Account,
+    cents,
     menu,
     momentum_strength,
     moving_average_order,
@@ -60,15 +61,15 @@ def test_prompt_prints_the_figures_of_listing_3(listing):
     for line in (
         "Last 10 closes: 67100 67300 67250 67800 68100 67900 68300 68200 68450 68500",
         "MA10 67800, MA20 67500, MA100 65000",
-        "RSI(14) 68.50",
+        "RSI(14) 68.5",
         # (69500 - 65500) / 67500 and (68500.5 - 65500) / (69500 - 65500)
-        "Bollinger: upper 69500, lower 65500, width 5.93%, price at 75.0%",
+        "Bollinger: upper 69500, lower 65500, width 5.9%, price at 75.0%",
         "KDJ: K 75.0, D 70.0, J 85.0",
         "Volume: 1.5K, 5-day mean 1.1K, ratio 1.36",
         # ATR: 1200 / 68500.5
         "Change 1.50%, amplitude 2.50%, ATR(14) 1.75%, volatility 2.12%",
         # 68500.5 / 66000 - 1, twice: bars 199 and 289 close at 66000; (69000 - 63000) / 68500.5
-        "Last return over the past 100 days 3.79%, 10-day momentum 3.79%, 20-day range 8.76%",
+        "Last return over the past 100 days 3.8%, 10-day momentum 3.8%, 20-day range 8.8%",
         "Judgment: Bullish order, Neutral, Increasing volatility",
     ):
         assert line in lines
@@ -101,7 +102,7 @@ def test_prompt_ends_with_the_question(listing):
 def test_account_line_is_optional(listing):
     account = Account(cash=85000.0, shares=0.5, value=119250.25)
     text = prompt(listing, 299, "X", 100, POOL, account=account)
-    line = "Account balance: 85000.00, shares held: 0.5, total value: 119250.25"
+    line = "Account balance: 85000, shares held: 0.5, total value: 119250"
     assert line in text.splitlines()
     assert "Account" not in prompt(listing, 299, "X", 100, POOL)
 
@@ -183,7 +184,7 @@ def test_price_of_any_size_has_the_same_number_of_digits():
 def test_flat_market_has_a_band_of_no_width():
     index_table = indicator_table_of_a_flat_market()
     text = prompt(index_table, 199, "X", 100, POOL)
-    assert "width 0.00%, price at 50.0%" in text and "nan" not in text
+    assert "width 0.0%, price at 50.0%" in text and "nan" not in text
 
 
 def indicator_table_of_a_flat_market():
@@ -194,15 +195,27 @@ def indicator_table_of_a_flat_market():
     return indicator_table(pd.DataFrame({**prices, "volume": 0.0}, index=index))
 
 
+def test_price_below_one_is_printed_in_a_smaller_unit(markets):
+    bars = markets["SIM1"]
+    small = bars * (0.0004575 / bars.close.iloc[500])
+    text = prompt(indicator_table(small), 500, "X", 100, POOL)
+    assert "Current price: 0.00045750" in text
+    assert "Market, prices in 0.0001:" in text
+    last = [float(x) for x in re.search(r"closes: ([^\n]+)", text).group(1).split()]
+    assert last[-1] == 4.575
+    assert last == pytest.approx(small.close.iloc[491:501].to_numpy() * 1e4, rel=1e-3)
+    assert [cents(price) for price in (0.0999, 0.1, 0.9999, 1.0, 500.0)] == [2, 1, 1, 0, 0]
+
+
 def test_volume_is_printed_with_a_unit():
     values = (0.0, 0.123456, 999.0, 1500.0, 999960.0, 20460787.0, 3.6e9, 2e12)
     assert [volume_text(value) for value in values] == [
         "0",
-        "0.1235",
+        "0.123",
         "999",
         "1.5K",
         "1M",
-        "20.46M",
+        "20.5M",
         "3.6B",
         "2T",
     ]
