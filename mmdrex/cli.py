@@ -162,18 +162,22 @@ def show(result: Backtest, settings: Settings, folder: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from mmdrex.engines.job import costs_label, stamp
+    from mmdrex.engines.job import costs_label, stamp, title
 
     console = Console(highlight=False)
-    assets = list(result.bars)
-    what = assets[0] if len(assets) == 1 else f"{len(assets)} assets"
     days = f"{result.equity.index[0]:%Y-%m-%d} to {result.equity.index[-1]:%Y-%m-%d}"
-    console.print(f"[bold]{result.name} on {what}[/bold], {days}, split {stamp(result)}")
-    net = f"net of {costs_label(settings)}"
-    for label, figures in (("zero costs", result.zero), (net, result.net)):
-        table = Table(title=label, title_justify="left", title_style="", box=SIMPLE_HEAD)
+    console.print(f"[bold]{title(result)}[/bold], {days}, split {stamp(result)}")
+    for label, figures in (("zero costs", result.zero), (costs_label(settings), result.net)):
+        table = Table(
+            title=label,
+            title_justify="left",
+            title_style="",
+            box=SIMPLE_HEAD,
+            pad_edge=False,
+            padding=(0, 1, 0, 0),
+        )
         for heading in ("", "TR", "Sharpe", "95 %", "MDD", "turnover", "exposure"):
-            table.add_column(heading, justify="right" if heading else "left")
+            table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
         for name, line in figures.iterrows():
             table.add_row(
                 str(name),

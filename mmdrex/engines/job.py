@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from PIL import Image
@@ -24,6 +24,9 @@ from mmdrex.evaluation.metrics import equity_returns
 from mmdrex.evaluation.tearsheet import tearsheet
 from mmdrex.observation.chart import View
 from mmdrex.observation.observation import Observation, Observer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RECORD = "run.json"  # marks a folder as a backtest's
 VIEWS: tuple[View, ...] = ("global", "local")
@@ -115,7 +118,7 @@ def main_job(
     with replacing(folder / "table.csv") as aside:
         both = {"zero": result.zero, "net": result.net}
         pd.concat(both, names=["costs", "strategy"]).to_csv(aside)
-    save_figure(folder / "equity.png", figure(result))
+    save_figure(folder / "equity.png", figure(result, settings))
     write_tearsheet(folder / "tearsheet.html", result, settings)
     write_record(folder / RECORD, result, settings, router if producer is None else None, skipped)
     return result
@@ -126,9 +129,15 @@ def stamp(result: Backtest) -> str:
     return f"{result.split}, IN-SAMPLE" if result.in_sample else result.split
 
 
+def title(result: Backtest) -> str:
+    """Return what was traded on what, such as "MM-DREX on sp500"."""
+    assets = list(result.bars)
+    return f"{result.name} on {assets[0] if len(assets) == 1 else f'{len(assets)} assets'}"
+
+
 def costs_label(settings: Settings) -> str:
     """Return the costs as a table prints them."""
-    return f"fees {100 * settings.fees:g} %, slippage {100 * settings.slippage:g} %"
+    return f"net of fees {100 * settings.fees:g} %, slippage {100 * settings.slippage:g} %"
 
 
 def write_stamped_decisions(path: Path, plans: Mapping[str, Plan]) -> None:
@@ -179,7 +188,7 @@ def _observation_line(observation: Observation) -> str:
     }, ensure_ascii=False) + "\n"  # fmt: skip
 
 
-def figure(result: Backtest) -> Any:
+def figure(result: Backtest, settings: Settings) -> Figure:
     """Return the picture of a backtest: equity, and below it the weights as an area."""
     curves = result.equity[[result.name, BENCHMARK]]
     if result.plans:
@@ -191,8 +200,9 @@ def figure(result: Backtest) -> Any:
             for symbol, target in result.targets.items()
         }).reindex(curves.index).ffill().fillna(0.0).mean(axis=1)  # fmt: skip
         weights = pd.DataFrame({"long": held.clip(lower=0.0), "short": -held.clip(upper=0.0)})
-    title = f"{result.name} on {', '.join(result.bars)}"
-    return weights_figure(curves, weights, title=title[:80], stamp=stamp(result))
+    return weights_figure(
+        curves, weights, title=title(result), stamp=f"{stamp(result)}; {costs_label(settings)}"
+    )
 
 
 def write_tearsheet(path: Path, result: Backtest, settings: Settings) -> None:
@@ -201,12 +211,11 @@ def write_tearsheet(path: Path, result: Backtest, settings: Settings) -> None:
         name: pd.Series(equity_returns(curve), index=curve.index[1:], name=name)
         for name, curve in result.equity[[result.name, BENCHMARK]].items()
     }
-    title = f"{result.name} on {', '.join(result.bars)}"[:80]
     tearsheet(
         returns[result.name],
         returns[BENCHMARK],
         path,
-        title=f"{title}; {result.split}; {costs_label(settings)}; seed {settings.seed}",
+        title=f"{title(result)}; {result.split}; {costs_label(settings)}; seed {settings.seed}",
         in_sample=result.in_sample,
     )
 
