@@ -10,7 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from PIL import Image
 from tqdm.auto import tqdm
 
@@ -109,7 +111,7 @@ def main_job(
         model = load_router(router)
         plans = decide(bars, model, settings, progress)
         write_stamped_decisions(folder / "decisions.jsonl", plans)
-        write_observations(folder, plans, settings, audit, progress)
+        write_observations(folder, plans, model, settings, audit, progress)
     result = backtest(bars, producer or plans, settings, name)
     write_equity(folder / "equity.csv", result.equity)
     if len(bars) > 1:
@@ -152,6 +154,7 @@ def write_stamped_decisions(path: Path, plans: Mapping[str, Plan]) -> None:
 def write_observations(
     folder: Path,
     plans: Mapping[str, Plan],
+    router: DecidesWindows,
     settings: Settings,
     audit: bool = False,
     progress: bool = False,
@@ -168,14 +171,22 @@ def write_observations(
             )
             for decision in plan.decisions:
                 observation = observer.at(int(observer.index.searchsorted(decision.time)))
-                for view in VIEWS:
+                for view, chart in zip(VIEWS, _charts(observation, router), strict=True):
                     with replacing(charts / f"{decision.time:%Y-%m-%d}_{view}.png") as aside:
-                        Image.fromarray(observation.chart(view)).save(aside, "PNG")
+                        Image.fromarray(chart).save(aside, "PNG")
                 lines.append(observation)
                 bar.update()
     if audit:
         with replacing(folder / "observations.jsonl") as aside:
             aside.write_text("".join(map(_observation_line, lines)), encoding="utf-8")
+
+
+def _charts(observation: Observation, router: DecidesWindows) -> list[NDArray[np.uint8]]:
+    processor = getattr(router, "processor", None)
+    if processor is None:  # a router of the user's own, which may look at no chart
+        return [observation.chart(view) for view in VIEWS]
+    charts: list[NDArray[np.uint8]] = processor.charts(observation)
+    return charts
 
 
 def _observation_line(observation: Observation) -> str:
