@@ -91,7 +91,7 @@ class Weights(bt.Observer):  # type: ignore[misc]  # backtrader is untyped
     Plotted in a panel below the prices; 0 before the first decision.
     """
 
-    lines = tuple(EXPERTS)
+    lines: Any = tuple(EXPERTS)
     plotinfo = {"plot": True, "subplot": True, "plotname": "weights"}  # noqa: RUF012 - backtrader
     csv = True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import os
 import sys
+from typing import Any
 
 import backtrader as bt
 import numpy as np
@@ -20,7 +21,7 @@ class Drawn(bt.Indicator):  # type: ignore[misc]  # backtrader is untyped
         Key in ``sleeve.drawn``.
     """
 
-    lines = ("value",)
+    lines: Any = ("value",)
     params = (("sleeve", None), ("name", ""))
 
     def next(self) -> None:

@@ -50,35 +50,36 @@ def traded_feeds(datas: Sequence[Any], wanted: Sequence[str | int] | None) -> di
         )
     if wanted is None:
         chosen = [
-            data for data in datas if not (data._clone and (data.resampling or data.replaying))
+            number
+            for number, data in enumerate(datas)
+            if not (data._clone and (data.resampling or data.replaying))
         ]
     else:
-        chosen = [_named(datas, name) for name in wanted]
+        chosen = [_number(datas, name) for name in wanted]
     if not chosen:
         raise ValueError("no feed to trade: every feed is a resampled or replayed clone")
     feeds: dict[str, Any] = {}
-    for data in chosen:
-        if data.replaying:
+    for number in chosen:
+        if datas[number].replaying:
             raise ValueError("a replayed feed shows unfinished bars; trade the feed it is made of")
-        fallback = "asset" if len(chosen) == 1 else f"asset{list(datas).index(data)}"
-        symbol = symbol_of(data, fallback)
+        symbol = symbol_of(datas[number], "asset" if len(chosen) == 1 else f"asset{number}")
         if symbol in feeds:
             raise ValueError(f"two feeds are named {symbol!r}; give each its own name in adddata")
-        feeds[symbol] = data
+        feeds[symbol] = datas[number]
     return feeds
 
 
-def _named(datas: Sequence[Any], name: str | int) -> Any:
+def _number(datas: Sequence[Any], name: str | int) -> int:
     if isinstance(name, int):
         if not -len(datas) <= name < len(datas):
             raise ValueError(f"no feed {name}; there are {len(datas)}, counted from 0")
-        return datas[name]
+        return name % len(datas)
     names = [symbol_of(data, f"asset{number}") for number, data in enumerate(datas)]
     if name not in names:
         raise ValueError(
             f"no feed {name!r}; there are {', '.join(names)}.{did_you_mean(name, names)}"
         )
-    return datas[names.index(name)]
+    return names.index(name)
 
 
 class BarBuffer:

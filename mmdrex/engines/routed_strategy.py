@@ -120,7 +120,7 @@ class MMDREXStrategy(SleeveStrategy):
             anonymous=self.p.anonymous,
         )
         for symbol, planned in plans.items():
-            first = int(planned.bars.index.get_loc(planned.start))
+            first = int(planned.bars.index.searchsorted(planned.start))
             rows = range(first, first + self.p.window * len(planned.decisions), self.p.window)
             self.asked[symbol].traded = list(zip(rows, planned.decisions, strict=True))
         self._record([decision for planned in plans.values() for decision in planned.decisions])

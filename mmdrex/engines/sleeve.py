@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmdrex.engines.feeds import BarBuffer
-from mmdrex.engines.guard import GuardState, guard_step, order_size
+from mmdrex.engines.guard import BUY_MARGIN, GuardState, guard_step, order_size
 from strategies.rule import did_you_mean
 
 FIRST_CUT = 0.01  # share taken off a rejected buy when it is sent again; doubled every time
@@ -82,7 +82,7 @@ class Sleeve:
     cash: float = 0.0
     slack: float = 0.0  # cash left to the rounding of the account that sleeves share
     position: float = 0.0
-    state: GuardState = GuardState()
+    state: GuardState = field(default_factory=GuardState)
     pending: bool = False  # the target changed and its order has not been sent
     order: Any = None
     rejected: int = 0  # times in a row
@@ -124,8 +124,8 @@ class Sleeve:
         left = order.executed.remsize
         return Rejection(time, self.symbol, order.getstatusname(), left)
 
-    def order_size(self, price: float, commission: Any, slippage: float) -> tuple[float, bool]:
-        """Return the signed shares to order at ``price``, and whether rounding left none of some.
+    def order_size(self, price: float, commission: Any, slippage: float) -> tuple[float, float]:
+        """Return the signed shares to order at ``price``, rounded where shares are whole, and not.
 
         Parameters
         ----------
@@ -142,6 +142,5 @@ class Sleeve:
             size *= 1.0 - min(FIRST_CUT * 2.0 ** (self.rejected - 1), LARGEST_CUT)
         whole = commission.getsize(1.0, 0.5) == 0
         if whole and size != -self.position:
-            rounded = float(math.trunc(size))
-            return rounded, rounded == 0.0 and size != 0.0
-        return size, False
+            return float(math.trunc(size / BUY_MARGIN**2)), size
+        return size, size

@@ -20,6 +20,8 @@ from strategies.rule import did_you_mean
 
 Array = NDArray[np.float64]
 
+TOO_SMALL = "less than one share"
+
 logger = logging.getLogger(__name__)
 
 
@@ -48,7 +50,7 @@ class SleeveStrategy(bt.Strategy):  # type: ignore[misc]  # backtrader is untype
         Orders sent so far.
     """
 
-    params = (("feeds", None), ("allocation", "equal"))
+    params: Any = (("feeds", None), ("allocation", "equal"))
 
     def __init__(self, *args: Any, **unknown: Any) -> None:
         super().__init__()
@@ -135,12 +137,13 @@ class SleeveStrategy(bt.Strategy):  # type: ignore[misc]  # backtrader is untype
     def stop(self) -> None:
         """Say how many orders were not filled as they were sent."""
         self._poll()
+        small = sum(rejection.reason == TOO_SMALL for rejection in self.rejections)
         if self.rejections:
             warnings.warn(
-                f"{len(self.rejections)} orders of {self.sent} were rejected, cancelled or less "
-                "than one share (analyzer Routing lists them); rejected ones were sent again, "
-                "smaller. mmdrex.make_cerebro sizes orders at the open that fills them, in "
-                "fractions of a share",
+                f"of {self.sent} orders {len(self.rejections) - small} were rejected or cancelled "
+                f"(rejected ones were sent again, smaller), and {small} more came to {TOO_SMALL}; "
+                "the analyzer Routing lists them. mmdrex.make_cerebro sizes orders at the open "
+                "that fills them, in fractions of a share",
                 stacklevel=2,
             )
 
@@ -216,9 +219,9 @@ class SleeveStrategy(bt.Strategy):  # type: ignore[misc]  # backtrader is untype
         broker = self.broker.p
         slips = getattr(broker, "slip_perc", 0.0) if getattr(broker, "slip_open", True) else 0.0
         commission = self.broker.getcommissioninfo(sleeve.data)
-        size, lost = sleeve.order_size(price, commission, slips)
-        if lost:
-            self._reject(Rejection(sleeve.times[-1], sleeve.symbol, "less than one share", size))
+        size, wanted = sleeve.order_size(price, commission, slips)
+        if size == 0.0 and wanted != 0.0:
+            self._reject(Rejection(sleeve.times[-1], sleeve.symbol, TOO_SMALL, wanted))
         if size != 0.0:
             send = self.buy if size > 0.0 else self.sell
             sleeve.order = send(
