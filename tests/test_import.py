@@ -1,5 +1,7 @@
 """What importing costs, which names there are, and what happens under a foreign `strategies`."""
 
+import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -122,20 +124,42 @@ def test_version_is_the_changelog_s_first():
     assert mmdrex.__version__ in first
 
 
-def test_every_runtime_requirement_is_pinned():
-    setup = ConfigParser()
-    setup.read(ROOT / "setup.cfg")
-    lists = [setup["options"]["install_requires"], *setup["options.extras_require"].values()]
-    wanted = {
-        line.split(">")[0].split("[")[0].split("<")[0].strip().lower()
-        for block in lists
-        for line in block.splitlines()
-        if line.strip()
-    }
-    pins = (ROOT / "constraints.txt").read_text().lower().splitlines()
-    pinned = {line.split("==")[0] for line in pins if "==" in line}
-    assert wanted <= pinned
-    assert "torch==2.13.0" in pins
+def required(*blocks):
+    """Return the names of requirements, spelled the way of PEP 503."""
+    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    return {re.split(r"[^\w-]", line)[0].lower().replace("_", "-") for line in lines if line}
+
+
+@pytest.fixture(scope="module")
+def setup():
+    parser = ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    return parser
+
+
+def test_every_requirement_is_pinned(setup):
+    wanted = required(
+        setup["options"]["install_requires"], *setup["options.extras_require"].values()
+    )
+    pins = (ROOT / "constraints.txt").read_text()
+    assert wanted <= required(*(line for line in pins.splitlines() if "==" in line))
+    assert "torch==2.13.0" in pins.splitlines()
+
+
+def test_every_import_of_the_packages_is_required(setup):
+    imported = set()
+    for package in ("mmdrex", "strategies", "baselines"):
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Import):
+                    imported |= {alias.name.split(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                    imported.add(node.module.split(".")[0])
+    foreign = imported - sys.stdlib_module_names - {"mmdrex", "strategies", "baselines"}
+    spelled = {"PIL": "pillow", "talib": "ta-lib", "huggingface_hub": "huggingface-hub"}
+    wanted = {spelled.get(name, name) for name in foreign}
+    extras = setup["options.extras_require"]["yahoo"]
+    assert wanted <= required(setup["options"]["install_requires"], extras)
 
 
 def test_pyproject_holds_the_build_system_and_ruff_only():
