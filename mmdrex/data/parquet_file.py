@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
@@ -15,9 +16,10 @@ def read_parquet(path: Path) -> pd.DataFrame:
     Raises
     ------
     BarsError
-        If the file is not parquet.
+        If the file is damaged or not parquet.
     """
+    content = BytesIO(path.read_bytes())
     try:
-        return pd.read_parquet(path)
-    except ValueError:  # pyarrow's ArrowInvalid is one
-        raise BarsError(f"{path} is not a parquet file; write it with to_parquet") from None
+        return pd.read_parquet(content)
+    except (OSError, ValueError, KeyError):  # damaged; another kind; damaged metadata
+        raise BarsError(f"{path} is not a whole parquet file; write it again") from None

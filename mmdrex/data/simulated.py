@@ -95,6 +95,24 @@ def _bridge(rng: np.random.Generator, first: Array, last: Array, deviation: Arra
     return (first + last + reach) / 2.0
 
 
+def _prices(
+    rng: np.random.Generator, first: float, log_close: Array, deviation: Array
+) -> dict[str, Array]:
+    """Return open, high, low and close: a gap overnight, then a Brownian path to the close."""
+    before = np.concatenate(([first], log_close[:-1]))
+    gap = math.sqrt(OVERNIGHT) * deviation * rng.standard_normal(len(log_close))
+    log_open = before + gap + OVERNIGHT * (log_close - before - gap)
+    inside = INTRADAY * deviation
+    log_high = _bridge(rng, log_open, log_close, inside)
+    log_low = -_bridge(rng, -log_open, -log_close, inside)
+    return {
+        "open": np.exp(log_open),
+        "high": np.exp(np.maximum(log_high, np.maximum(log_open, log_close))),
+        "low": np.exp(np.minimum(log_low, np.minimum(log_open, log_close))),
+        "close": np.exp(log_close),
+    }
+
+
 def simulated_bars(
     seed: int,
     bars: int = 2000,
@@ -152,22 +170,11 @@ def simulated_bars(
     path = _regimes(rng_regimes, bars, stay, regimes)
     log_close, deviation, crowd = _log_closes(rng_closes, path, daily, drift)
     log_close += first
-    before = np.concatenate(([first], log_close[:-1]))
-    gap = math.sqrt(OVERNIGHT) * deviation * rng_shape.standard_normal(bars)
-    log_open = before + gap + OVERNIGHT * (log_close - before - gap)
-    inside = INTRADAY * deviation
-    log_high = _bridge(rng_shape, log_open, log_close, inside)
-    log_low = -_bridge(rng_shape, -log_open, -log_close, inside)
-
+    prices = _prices(rng_shape, first, log_close, deviation)
     noise = np.exp(0.3 * rng_volume.standard_normal(bars))
-    activity = 0.6 + 0.4 * np.abs(log_close - before) / daily
-    prices = {
-        "open": np.exp(log_open),
-        "high": np.exp(np.maximum(log_high, np.maximum(log_open, log_close))),
-        "low": np.exp(np.minimum(log_low, np.minimum(log_open, log_close))),
-        "close": np.exp(log_close),
-        "volume": np.round(usual_volume * noise * activity * crowd),
-    }
+    moves = np.abs(np.diff(log_close, prepend=first))
+    activity = 0.6 + 0.4 * moves / daily
+    prices["volume"] = np.round(usual_volume * noise * activity * crowd)
     days = pd.bdate_range(start, periods=bars).to_numpy("datetime64[ns]")  # drops the frequency
     index = pd.DatetimeIndex(days, name="date")
     frame = pd.DataFrame(prices, index=index)

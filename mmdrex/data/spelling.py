@@ -142,7 +142,7 @@ def _adjustment(adjusted: pd.Series, close: Array, name: str) -> Array:
             "or drop the column"
         )
     factor = np.ones_like(values)
-    np.divide(values, close, out=factor, where=close > 0)
+    np.divide(values, close, out=factor, where=(close > 0) & np.isfinite(close))
     return factor
 
 

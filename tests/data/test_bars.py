@@ -146,7 +146,7 @@ def test_file_that_is_no_table_is_refused(tmp_path, content, message):
 def test_text_named_parquet_is_refused(tmp_path):
     path = tmp_path / "A.parquet"
     path.write_text(CSV)
-    assert "is not a parquet file" in refusal(path)
+    assert "is not a whole parquet file" in refusal(path)
 
 
 def test_truncated_parquet_is_refused(tmp_path):
