@@ -74,7 +74,7 @@ class Returns(bt.Analyzer):  # type: ignore[misc]  # backtrader is untyped
 
     def next(self) -> None:
         """Note the value of the account after the bar."""
-        time = pd.Timestamp(self.strategy.datetime.datetime(0)).tz_localize(None)
+        time = pd.Timestamp(self.strategy.datetime.datetime(0))
         self._values[time.normalize()] = self.strategy.broker.get_value()
 
     def stop(self) -> None:

@@ -121,6 +121,10 @@ class BarBuffer:
             self._values[len(self)] = [getattr(self._data, name)[ago] for name in COLUMNS]
             self.times.append(self._time(self._data.datetime[ago]))
 
+    def last(self, column: str) -> float:
+        """Return the newest value of a column."""
+        return float(self._values[len(self) - 1, COLUMNS.index(column)])
+
     def frame(self, stop: int | None = None) -> pd.DataFrame:
         """Return the first ``stop`` bars given so far, all by default."""
         stop = len(self) if stop is None else stop

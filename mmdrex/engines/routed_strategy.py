@@ -13,6 +13,7 @@ import pandas as pd
 from mmdrex.audit.records import append_decisions, write_decisions
 from mmdrex.data.windows import decision_bars, first_decision, require_length
 from mmdrex.engines.ablations import check_weights, reweigh
+from mmdrex.engines.feeds import bar_time
 from mmdrex.engines.planning import Plan, blend, check_pool, load_router, plan, rule_features
 from mmdrex.engines.sleeve import Sleeve
 from mmdrex.engines.sleeve_strategy import Array, SleeveStrategy
@@ -36,8 +37,9 @@ class MMDREXStrategy(SleeveStrategy):
 
     Where the feeds are preloaded, every window of every feed is decided before the first bar, in
     one router batch. Else the router is asked at the first bar of each window, the feeds that are
-    due together in one batch; a ``start`` is then seen one bar late, when the first bar on or
-    after it arrives, and so is the first order.
+    due together in one batch. That a bar was the last before ``start`` shows then when the next
+    one arrives: in time under ``make_cerebro``, which sends orders at the open, but in a stock
+    Cerebro the first order leaves one bar later.
 
     Parameters
     ----------
@@ -152,15 +154,36 @@ class MMDREXStrategy(SleeveStrategy):
         asked, row = self.asked[sleeve.symbol], len(sleeve.buffer) - 1
         if asked.traded:
             return [row] if row == asked.traded[-1][0] + self.p.window else []
-        first = first_decision(self.p.lookback)
+        time = sleeve.buffer.times[-1]
+        if row == first_decision(self.p.lookback):
+            return [row] if self.p.start is None or time >= pd.Timestamp(self.p.start) else []
+        return [] if self.p.start is None else self._first_rows(row - 1, time)
+
+    def before_open(self, opened: Sequence[Sleeve]) -> None:
+        """Decide on the last bar before ``start`` now that the bar after it has come."""
         if self.p.start is None:
-            return [row] if row == first else []
-        if row < first or sleeve.buffer.times[-1] < pd.Timestamp(self.p.start):
+            return
+        asking = []
+        for sleeve in opened:
+            if sleeve.planned is None and not self.asked[sleeve.symbol].traded:
+                time = bar_time(sleeve.data, sleeve.data.datetime[0])
+                if rows := self._first_rows(len(sleeve.buffer) - 1, time):
+                    asking.append((sleeve, rows))
+        if asking:
+            self._ask(asking)
+        for sleeve, _ in asking:
+            sleeve.targets[-1] = self._blended(sleeve)
+            sleeve.guard(sleeve.targets[-1], sleeve.buffer.last("close"))
+            self.describe(sleeve)
+
+    def _first_rows(self, row: int, next_time: pd.Timestamp) -> list[int]:
+        """Return the bars to ask about if ``row`` is the first decision bar of a ``start``."""
+        first = first_decision(self.p.lookback)
+        if row < first or next_time < pd.Timestamp(self.p.start):
             return []
-        opening = max(first, row - 1)
         # The best expert of the training split is known from windows before the first traded one.
-        earlier = range(first, opening - self.p.window + 1, self.p.window)
-        return [*(earlier if self.p.weights == "best_expert" else ()), opening]
+        earlier = range(first, row - self.p.window + 1, self.p.window)
+        return [*(earlier if self.p.weights == "best_expert" else ()), row]
 
     def _ask(self, asking: Sequence[tuple[Sleeve, list[int]]]) -> None:
         batch = []

@@ -83,6 +83,9 @@ class SleeveStrategy(bt.Strategy):  # type: ignore[misc]  # backtrader is untype
         """Return the raw target of each sleeve whose feed has a new bar; without preload."""
         raise NotImplementedError
 
+    def before_open(self, opened: Sequence[Sleeve]) -> None:
+        """Change a target when the time of the feeds' next bar is known, and nothing else of it."""
+
     def draw(self) -> None:
         """Declare what ``cerebro.plot()`` draws beside the target."""
         for sleeve in self.sleeves:
@@ -115,8 +118,10 @@ class SleeveStrategy(bt.Strategy):  # type: ignore[misc]  # backtrader is untype
     def next_open(self) -> None:
         """Send the pending order of every feed that opens a bar."""
         if self._sized_at_open:
-            for sleeve in self.sleeves:
-                if sleeve.pending and len(sleeve.data) > len(sleeve.times):
+            opened = [sleeve for sleeve in self.sleeves if len(sleeve.data) > len(sleeve.times)]
+            self.before_open(opened)
+            for sleeve in opened:
+                if sleeve.pending:
                     self._send(sleeve, sleeve.data.open[0])
 
     def prenext(self) -> None:

@@ -51,21 +51,29 @@ def test_targets_are_the_same_bar_by_bar(sp500, router, loop, weights):
 
 
 @pytest.mark.parametrize("weights", [None, "best_expert"])
-def test_start_is_the_same_bar_by_bar(sp500, router, weights):
-    bars, start = sp500[:700], sp500.index[450]
+@pytest.mark.parametrize("row", [100, 199, 450])
+def test_start_is_the_same_bar_by_bar(sp500, router, weights, row):
+    bars, start = sp500[:600], sp500.index[row]
     planned = plan(bars, router, start=start, weights=weights)
     for loop in ({}, {"preload": False, "runonce": False}):
         ran = run(bars, router, loop=loop, start=start, weights=weights)
-        assert [d.time for d in ran.decisions] == [d.time for d in planned.decisions]
-        assert all(
-            (ours.weights == theirs.weights).all()
-            for ours, theirs in zip(ran.decisions, planned.decisions, strict=True)
-        )
+        assert [d.to_json() for d in ran.decisions] == [d.to_json() for d in planned.decisions]
         [targets] = ran.raw_targets.values()
-        same = targets.to_numpy() == planned.target.to_numpy()
-        # bar by bar, only the first bar on or after start shows that the bar before was d0
-        assert same[450:].all() if loop else same.all()
-        assert (targets[:449] == 0).all()
+        assert (targets.to_numpy() == planned.target.to_numpy()).all()
+        equity = CASH * (1 + ran.analyzers.returns.get_analysis()).cumprod()
+        expected = simulate(bars, planned.target, 0.001, 0.0005)
+        assert equity.to_numpy() == pytest.approx(expected, rel=1e-9)
+
+
+def test_start_shows_one_bar_late_in_a_stock_cerebro_without_preload(sp500, router):
+    bars, start = sp500[:600], sp500.index[450]
+    cerebro = bt.Cerebro(preload=False, runonce=False)
+    cerebro.broker.set_cash(1e9)
+    cerebro.adddata(bt.feeds.PandasData(dataname=bars))
+    [targets] = run(None, router, cerebro, start=start).raw_targets.values()
+    expected = plan(bars, router, start=start).target
+    assert (targets[450:].to_numpy() == expected[450:].to_numpy()).all()
+    assert (targets[:450] == 0).all()
 
 
 def test_feeds_due_together_are_asked_in_one_batch(sp500, nasdaq, router):
@@ -80,6 +88,7 @@ def test_stock_cerebro_takes_the_symbol_of_the_frame(sp500, router):
     bars = sp500[:400].copy()
     bars.attrs["symbol"] = "SPX"
     cerebro = bt.Cerebro()
+    cerebro.broker.set_cash(1e9)
     cerebro.adddata(bt.feeds.PandasData(dataname=bars))
     ran = run(None, router, cerebro)
     assert (ran.raw_targets["SPX"].to_numpy() == plan(bars, router).target.to_numpy()).all()
