@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 INK, MUTED, GRID = "#1f2933", "#66727f", "#e3e7eb"
 LONG, SHORT = "#2f7d5b", "#b5483f"
+OTHER_COLOURS = ("#9aa5b1", "#b5483f", "#8d5a97", "#2f7d5b")  # curves beside the first
 # Distinguishable without colour vision and in grey, in the experts' order.
 EXPERT_COLOURS = ("#24476b", "#e08e2b", "#6fa8a0", "#c9c4b8", "#8d5a97", "#7a8b3c")
 
@@ -63,18 +64,15 @@ def weights_figure(
 def _draw_curves(axis: Axes, curves: pd.DataFrame) -> None:
     import matplotlib.ticker
 
-    styles = [(INK, 1.5), *[(colour, 1.0) for colour in EXPERT_COLOURS[1:]] * curves.shape[1]]
+    styles = [(INK, 1.5), *[(colour, 1.0) for colour in OTHER_COLOURS] * curves.shape[1]]
     for (name, values), (colour, width) in zip(curves.items(), styles, strict=False):
         axis.plot(curves.index, values, color=colour, linewidth=width, label=str(name))
     positive = curves.to_numpy()[np.isfinite(curves.to_numpy())]
     if positive.min() > 0:  # a bankrupt curve has no logarithm
         axis.set_yscale("log")
-        few = positive.max() / positive.min() < 10  # too few decades for a tick at each
-        axis.yaxis.set_major_locator(
-            matplotlib.ticker.MaxNLocator(6)
-            if few
-            else matplotlib.ticker.LogLocator(subs=(1.0, 2.0, 5.0), numticks=12)
-        )
+        few = positive.max() / positive.min() < 10
+        subs = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if few else (1.0, 2.0, 5.0)
+        axis.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=subs, numticks=14))
         axis.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
     axis.yaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:,.6g}"))
     axis.legend(loc="upper left", frameon=False, fontsize=9)
