@@ -60,7 +60,9 @@ def rule_indicator(rule: Rule, class_name: str, module: str = __name__) -> Any:
                     f"rule {rule.name} has no parameter {name!r}; it has "
                     f"{', '.join(names) or 'none'}.{did_you_mean(name, names)}"
                 )
-        return base.run.__func__(cls, *_wide(data), **params)
+        # vectorbt would take a range for one value.
+        lists = {k: list(v) if isinstance(v, range) else v for k, v in params.items()}
+        return base.run.__func__(cls, *_wide(data), **lists)
 
     indicator = type(
         class_name,

@@ -43,7 +43,7 @@ def test_target_is_unknown_where_an_asset_has_no_bar(sp500, nasdaq):
 
 
 def test_grid_is_ready_for_a_heatmap(sp500):
-    grid = BOLLINGER.run(sp500[:800], k=[1.5, 2.0], n=[10, 15, 20], param_product=True).target
+    grid = BOLLINGER.run(sp500[:800], k=[1.5, 2.0], n=range(10, 25, 5), param_product=True).target
     sharpe = vectorbt_portfolio(sp500[:800], grid).sharpe_ratio()
     figure = sharpe.vbt.heatmap(x_level="bollinger_k", y_level="bollinger_n", slider_level="symbol")
     assert np.asarray(figure.data[0].z).shape == (3, 2)
