@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pandas as pd
 
 from strategies import (
     atr_breakout,
@@ -18,9 +18,6 @@ from strategies import (
     volume_breakout,
 )
 from strategies.rule import Rule, did_you_mean
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 POOL: dict[str, Rule] = {
     "ma_cross": ma_cross.RULE,
@@ -67,9 +64,15 @@ def targets(name: str, bars: pd.DataFrame, **params: float) -> pd.Series[float]:
         For a name that is not in ``POOL``, or a value that does not fit a parameter.
     TypeError
         For a parameter the rule does not have.
-    """
-    import pandas as pd
 
+    Examples
+    --------
+    >>> close = [100.0, 101.0, 99.0]
+    >>> index = pd.bdate_range("2024-01-01", periods=3)
+    >>> bars = pd.DataFrame(dict.fromkeys(["open", "high", "low", "close", "volume"], close), index)
+    >>> targets("short_only", bars).to_list()
+    [-1.0, -1.0, -1.0]
+    """
     if name not in POOL:
         message = f"no rule {name!r}; the rules are {', '.join(POOL)}."
         raise ValueError(message + did_you_mean(name, POOL))

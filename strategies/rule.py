@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,7 +75,7 @@ class Rule:
         Raises
         ------
         TypeError
-            For a parameter the rule does not have.
+            For a parameter the rule does not have, or a value that is no number.
         ValueError
             For a value that does not fit: a fraction for a number of bars, no layers, infinity.
         """
@@ -100,6 +101,8 @@ def _typed(rule: str, name: str, default: float, value: float) -> float:
         if value not in (True, False):
             raise ValueError(f"{rule}: {name} must be True or False, not {value!r}")
         return bool(value)
+    if not isinstance(value, Real):
+        raise TypeError(f"{rule}: {name} must be a number, not {value!r}")
     if not math.isfinite(value):
         raise ValueError(f"{rule}: {name} must be finite, not {value!r}")
     if isinstance(default, float):

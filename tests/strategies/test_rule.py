@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +65,21 @@ def test_parameters_keep_their_type_so_that_numba_compiles_once():
 def test_value_that_does_not_fit_is_refused(name, overrides, message):
     with pytest.raises(ValueError, match=message):
         POOL[name].with_params(**overrides)
+
+
+def test_text_is_no_number():
+    with pytest.raises(TypeError, match="k must be a number, not '2'"):
+        POOL["bollinger"].with_params(k="2")
+
+
+def test_rule_survives_pickling_for_worker_processes(rule, sp500):
+    copy = pickle.loads(pickle.dumps(rule))
+    assert copy.params == rule.params
+    np.testing.assert_array_equal(copy.targets(sp500.iloc[:99]), rule.targets(sp500.iloc[:99]))
+
+
+def test_example_in_the_docstring_runs():
+    assert doctest.testmod(importlib.import_module("strategies.pool")) == (0, 4)
 
 
 def test_with_params_leaves_the_rule_of_the_pool_alone():
