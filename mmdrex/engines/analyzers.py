@@ -30,6 +30,7 @@ class Routing(bt.Analyzer):  # type: ignore[misc]  # backtrader is untyped
     - ``decisions``: list of Decision, in order of time;
     - ``weights``: DataFrame of one row per decision, indexed by symbol and time, of (K,) shares;
     - ``rules``: DataFrame of the same rows, the rule each expert chose;
+    - ``in_sample``: whether the run overlaps the router's training dates;
     - ``orders``: the number of orders sent;
     - ``rejections``: DataFrame of one row per order not filled as it was sent: time, symbol,
       reason, size in signed shares.
@@ -50,6 +51,7 @@ class Routing(bt.Analyzer):  # type: ignore[misc]  # backtrader is untyped
                 decisions, [dict(zip(d.rules, d.weights, strict=True)) for d in decisions]
             ),
             "rules": _table(decisions, [d.rules for d in decisions]),
+            "in_sample": getattr(self.strategy, "in_sample", False),
             "orders": self.strategy.sent,
             "rejections": pd.DataFrame(self.strategy.rejections, columns=list(Rejection._fields)),
         }
@@ -101,8 +103,11 @@ class Weights(bt.Observer):  # type: ignore[misc]  # backtrader is untyped
 
     def next(self) -> None:
         """Show the weights in force after the bar."""
-        sleeves = [sleeve for sleeve in self._owner.sleeves if sleeve.weights is not None]
         share = sum(sleeve.share for sleeve in self._owner.sleeves)
-        for number, line in enumerate(self.lines):
-            held = (sleeve.share * sleeve.weights[number] for sleeve in sleeves)
-            line[0] = sum(held) / share if share else 0.0
+        split = np.zeros(len(EXPERTS))
+        for sleeve in self._owner.sleeves:
+            if sleeve.weights is not None and share > 0.0:
+                held = sleeve.weights[: len(split)]  # a pool of one's own may have other experts
+                split[: len(held)] += sleeve.share / share * held
+        for line, value in zip(self.lines, split, strict=True):
+            line[0] = value

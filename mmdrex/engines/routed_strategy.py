@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from mmdrex.engines.sleeve_strategy import Array, SleeveStrategy
 from mmdrex.observation.observation import Observation, Observer
 from mmdrex.router.decision import Decision
 from strategies import EXPERTS, POOL
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -252,6 +255,23 @@ class MMDREXStrategy(SleeveStrategy):
             if row < len(sleeve.targets)
         ]
         return sorted(made, key=lambda decision: decision.time)
+
+    @property
+    def in_sample(self) -> bool:
+        """Whether the bars traded so far overlap the router's training dates."""
+        trained: tuple[str, str] | None = getattr(self._router, "trained", None)
+        made = self.decisions
+        if trained is None or not made:
+            return False
+        first, last = (pd.Timestamp(date) for date in trained)
+        newest = max(sleeve.times[-1] for sleeve in self.sleeves if sleeve.times)
+        return bool(made[0].time <= last and first <= newest)
+
+    def stop(self) -> None:
+        """Say so where the run overlaps what the router was trained on."""
+        super().stop()
+        if self.in_sample:
+            logger.warning("IN-SAMPLE: the router was trained on dates that this run trades")
 
     def _record(self, decisions: list[Decision]) -> None:
         if self.p.audit is not None:

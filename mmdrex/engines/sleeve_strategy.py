@@ -224,7 +224,7 @@ class SleeveStrategy(bt.Strategy):  # type: ignore[misc]  # backtrader is untype
         broker = self.broker.p
         slips = getattr(broker, "slip_perc", 0.0) if getattr(broker, "slip_open", True) else 0.0
         commission = self.broker.getcommissioninfo(sleeve.data)
-        size, wanted = sleeve.order_size(price, commission, slips)
+        size, wanted = sleeve.order_size(price, commission, float(slips))
         if size == 0.0 and wanted != 0.0:
             self._reject(Rejection(sleeve.times[-1], sleeve.symbol, TOO_SMALL, wanted))
         if size != 0.0:

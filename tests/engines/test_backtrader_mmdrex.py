@@ -10,7 +10,7 @@ from mmdrex.engines.backtrader import MMDREXStrategy, Returns, Routing, Weights,
 from mmdrex.engines.guard import simulate
 from mmdrex.engines.planning import plan
 from mmdrex.errors import TooFewBarsError
-from strategies import EXPERTS
+from strategies import EXPERTS, POOL
 
 CASH = 100_000.0
 
@@ -42,7 +42,9 @@ def test_preloaded_feeds_are_decided_in_one_batch(sp500, nasdaq, router):
 
 
 @pytest.mark.parametrize("loop", [{"preload": False, "runonce": False}, {"exactbars": 1}])
-@pytest.mark.parametrize("weights", [None, "uniform", "random", "best_expert"])
+@pytest.mark.parametrize(
+    "weights", [None, "uniform", "random", "best_expert", lambda observation: [0, 0.5, 0.5, 0]]
+)
 def test_targets_are_the_same_bar_by_bar(sp500, router, loop, weights):
     bars = sp500[:500]
     ran = run(bars, router, loop=loop, weights=weights)
@@ -138,6 +140,57 @@ def test_audit_file_holds_the_decisions(sp500, router, tmp_path):
     for loop in ({}, {"preload": False, "runonce": False}):
         ran = run(sp500[:450], router, loop=loop, audit=path)
         assert [d.to_json() for d in read_decisions(path)] == [d.to_json() for d in ran.decisions]
+
+
+def test_optstrategy_plans_in_two_processes(sp500, router):
+    cerebro = make_cerebro(sp500[:500])
+    cerebro.optstrategy(MMDREXStrategy, router=[router], window=[60, 90])
+    cerebro.addanalyzer(Routing)
+    results = cerebro.run(maxcpus=2, stdstats=False)
+    for [result], window in zip(results, (60, 90), strict=True):
+        decided = result.analyzers.routing.get_analysis()["decisions"]
+        expected = plan(sp500[:500], router, window=window).decisions
+        assert [d.to_json() for d in decided] == [d.to_json() for d in expected]
+
+
+def test_rule_of_one_s_own_is_traded(sp500, make_router):
+    pool = {**POOL, "slow_bands": POOL["bollinger"].with_params(n=40)}
+    experts = {**EXPERTS, "reversal": ("slow_bands",)}
+    router = make_router(experts)
+    for loop in ({}, {"preload": False, "runonce": False}):
+        ran = run(sp500[:400], router, loop=loop, pool=pool, experts=experts)
+        assert {decision.rules["reversal"] for decision in ran.decisions} == {"slow_bands"}
+        [targets] = ran.raw_targets.values()
+        expected = plan(sp500[:400], router, pool=pool, experts=experts).target
+        assert (targets.to_numpy() == expected.to_numpy()).all()
+
+
+def test_router_of_another_pool_is_refused(sp500, make_router):
+    with pytest.raises(ValueError, match="trained on another pool"):
+        run(sp500[:400], make_router({**EXPERTS, "reversal": ("kdj",)}))
+
+
+@pytest.mark.parametrize(("trained", "overlaps"), [("2000-06-01", True), ("1998-06-01", False)])
+def test_run_on_training_dates_is_called_in_sample(sp500, make_router, caplog, trained, overlaps):
+    ran = run(sp500[:400], make_router(trained=("1990-01-01", trained)), window=60)
+    first = ran.decisions[0].time
+    assert (first <= pd.Timestamp(trained)) == overlaps
+    assert ran.analyzers.routing.get_analysis()["in_sample"] == overlaps
+    assert ("IN-SAMPLE" in caplog.text) == overlaps
+
+
+def test_plot_shows_target_and_weights_without_a_display(sp500, router):
+    import matplotlib.pyplot as plt
+
+    cerebro = make_cerebro(sp500[:400])
+    cerebro.addstrategy(MMDREXStrategy, router=router)
+    cerebro.addobserver(Weights)
+    cerebro.run()
+    [[figure]] = cerebro.plot(iplot=False)
+    words = " ".join(text.get_text() for text in figure.findobj(plt.Text))
+    for word in ("target", *EXPERTS):
+        assert word in words
+    plt.close("all")
 
 
 def test_short_feed_stays_in_cash_beside_a_long_one(sp500, nasdaq, router):
