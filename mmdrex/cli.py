@@ -182,8 +182,7 @@ def show(result: Backtest, settings: Settings, folder: Path) -> None:
             table.add_row(
                 str(name),
                 f"{line['TR']:.1%}",
-                f"{line['Sharpe']:.2f}",
-                f"{line['Sharpe low']:.2f} .. {line['Sharpe high']:.2f}",
+                *_sharpe(line["Sharpe"], line["Sharpe low"], line["Sharpe high"]),
                 f"{line['MDD']:.1%}",
                 f"{line['turnover']:.1f}",
                 f"{line['exposure']:.2f}",
@@ -195,6 +194,11 @@ def show(result: Backtest, settings: Settings, folder: Path) -> None:
         f"to the simulation behind the other rows is {result.gap:.0e}."
     )
     console.print(f"{folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}")
+
+
+def _sharpe(value: float, low: float, high: float) -> tuple[str, str]:
+    """Return the cells of a Sharpe ratio; one that sits in cash has none."""
+    return ("-", "-") if math.isnan(value) else (f"{value:.2f}", f"{low:.2f} .. {high:.2f}")
 
 
 def main() -> None:
