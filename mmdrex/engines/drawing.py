@@ -24,6 +24,9 @@ class Drawn(bt.Indicator):  # type: ignore[misc]  # backtrader is untyped
     lines: Any = ("value",)
     params = (("sleeve", None), ("name", ""))
 
+    def _plotlabel(self) -> list[str]:
+        return []  # the name says it; backtrader would print the parameters behind it
+
     def next(self) -> None:
         """Show the newest value, which the strategy takes first where nothing is planned ahead."""
         self._owner.take_targets()

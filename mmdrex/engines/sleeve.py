@@ -68,7 +68,7 @@ def shares_of(allocation: str | Mapping[str, float], symbols: Sequence[str]) -> 
     return {symbol: float(allocation[symbol]) for symbol in symbols}
 
 
-@dataclass
+@dataclass(eq=False)
 class Sleeve:
     """Cash, shares, target and open order of one feed.
 
@@ -76,8 +76,8 @@ class Sleeve:
     """
 
     symbol: str
-    data: Any
-    buffer: BarBuffer
+    data: Any = field(repr=False)
+    buffer: BarBuffer = field(repr=False)
     share: float = 0.0
     cash: float = 0.0
     slack: float = 0.0  # cash left to the rounding of the account that sleeves share
@@ -86,10 +86,11 @@ class Sleeve:
     pending: bool = False  # the target changed and its order has not been sent
     order: Any = None
     rejected: int = 0  # times in a row
-    planned: NDArray[np.float64] | None = None  # raw targets of all bars, if known ahead
-    targets: list[float] = field(default_factory=list)  # raw targets so far, one per bar
-    times: list[pd.Timestamp] = field(default_factory=list)
-    drawn: Mapping[str, Any] = field(default_factory=dict)  # name to (T,), for the plot
+    # Raw targets of all bars, if known ahead; then those of the bars so far, and their times.
+    planned: NDArray[np.float64] | None = field(default=None, repr=False)
+    targets: list[float] = field(default_factory=list, repr=False)
+    times: list[pd.Timestamp] = field(default_factory=list, repr=False)
+    drawn: Mapping[str, Any] = field(default_factory=dict, repr=False)  # name to (T,), to plot
     decision: Any = None
     weights: NDArray[np.float64] | None = None  # (K,), of the current window
     _booked: tuple[float, float, float] = (0.0, 0.0, 0.0)
