@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import sys
+import warnings
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -78,7 +79,7 @@ def backtest(
     end: Annotated[str | None, Option(help="Last day used.", show_default=False)] = None,
     router: Annotated[str, Option(help="tiny, a folder or a Hugging Face hub id.")] = "tiny",
     window: Annotated[int, Option(min=1, help="Bars between decisions (paper: 90).")] = 90,
-    lookback: Annotated[int, Option(min=1, help="Bars the router sees (paper: 100).")] = 100,
+    lookback: Annotated[int, Option(min=10, help="Bars the router sees (paper: 100).")] = 100,
     weights: Annotated[
         str | None,
         Option(

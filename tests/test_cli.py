@@ -191,7 +191,7 @@ def test_failed_run_leaves_the_former_one_and_no_rest(tmp_path, monkeypatch, cap
         (["simulated:x"], "whole number"),
         (["sp500", "sp500"], "both named sp500"),
         (["sp500", "--window", "0"], "--window"),
-        (["sp500", "--lookback", "3"], "lookback must be at least"),
+        (["sp500", "--lookback", "3"], "--lookback"),
         (["sp500", "--windw", "3"], "No such option: --windw. Did you mean '--window'?"),
         (["sp500", "--engine", "vectorb"], "Did you mean 'vectorbt'?"),
         (["sp500", "--weights", "unifrm"], "Did you mean 'uniform'?"),
