@@ -204,9 +204,9 @@ def _sharpe(value: float, low: float, high: float) -> tuple[str, str]:
 
 def main() -> None:
     """Run the command line; bad input ends with one line on stderr and exit code 2."""
-    logging.getLogger("matplotlib.font_manager").setLevel(
-        logging.ERROR
-    )  # quantstats asks for Arial
+    # Quantstats asks for Arial, peft for an old name in transformers: nothing a user can act on.
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     try:
         sys.exit(app(standalone_mode=False))
     except typer.TyperException as error:
