@@ -171,6 +171,14 @@ def test_folder_of_somebody_else_is_left_alone(tmp_path, monkeypatch, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_partial_folder_of_somebody_else_is_left_alone(tmp_path, monkeypatch, capsys):
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial" / "thesis.tex").write_text("years of work")
+    run = ("backtest", *SHORT, "--strategy", "cash", "--out", tmp_path / "out")
+    assert call(monkeypatch, capsys, *run)[0] == 2
+    assert (tmp_path / "out.partial" / "thesis.tex").exists()
+
+
 def test_failed_run_leaves_the_former_one_and_no_rest(tmp_path, monkeypatch, capsys):
     run = ("backtest", *SHORT, "--engine", "vectorbt", "--out", tmp_path / "a" / "out")
     assert call(monkeypatch, capsys, *run, "--strategy", "cash")[0] == 0
@@ -260,4 +268,7 @@ def test_interrupted_run_leaves_whole_decisions(tmp_path):
     assert run.returncode == 130 and "Traceback" not in errors
     assert f"interrupted; what was finished is in {out}.partial" in errors
     assert not out.exists()
+    assert json.loads((out.with_name("sp500.partial") / "run.json").read_text()) == {
+        "finished": False
+    }
     assert len(read_decisions(decisions)) == 54  # (5031 - 1 - 198) / 90, rounded up

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -46,17 +47,19 @@ def run_folder(out: Path) -> Iterator[Path]:
         If ``out`` holds something that no backtest wrote.
     """
     out = out.resolve()
-    if out.is_dir() and any(out.iterdir()) and not (out / RECORD).is_file():
-        raise ValueError(f"{out} holds files that no backtest wrote; choose another folder")
+    aside = out.with_name(f"{out.name}.partial")
     if out == Path.cwd():
         raise ValueError(f"{out} is the current folder; choose one inside it")
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file; choose a folder")
-    aside = out.with_name(f"{out.name}.partial")
+    for folder in (out, aside):
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"{folder} is a file; choose a folder")
+        if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD).is_file():
+            raise ValueError(f"{folder} holds files that no backtest wrote; choose another folder")
     made = [folder for folder in aside.parents if not folder.exists()]
     if aside.exists():
         shutil.rmtree(aside)
     aside.mkdir(parents=True)
+    (aside / RECORD).write_text(json.dumps({"finished": False}) + "\n", encoding="utf-8")
     try:
         yield aside
     except Exception:
@@ -66,7 +69,7 @@ def run_folder(out: Path) -> Iterator[Path]:
                 folder.rmdir()
         raise
     if out.exists():
-        former = out.with_name(f"{out.name}.former")
+        former = out.with_name(f".{out.name}.{uuid4().hex[:12]}")
         out.rename(former)
         aside.rename(out)
         shutil.rmtree(former)
@@ -241,6 +244,7 @@ def write_record(
     """Write what the run was: settings, assets, split, router, versions."""
     decisions = [decision for plan in result.plans.values() for decision in plan.decisions]
     record = {
+        "finished": True,
         "name": result.name,
         "settings": asdict(settings),
         "router": router if router is None or isinstance(router, str) else type(router).__name__,
