@@ -121,12 +121,17 @@ def main_job(
         write_equity(folder / "sleeves.csv", result.sleeves)
     write_orders(folder / "orders.csv", result.orders)
     with replacing(folder / "table.csv") as aside:
-        both = {"zero": result.zero, "net": result.net}
-        pd.concat(both, names=["costs", "strategy"]).to_csv(aside)
+        tables = {"zero": result.zero, "net": result.net}
+        said = {costs: table.assign(**_attributes(table)) for costs, table in tables.items()}
+        pd.concat(said, names=["costs", "strategy"]).to_csv(aside)
     save_figure(folder / "equity.png", figure(result, settings))
     write_tearsheet(folder / "tearsheet.html", result, settings)
     write_record(folder / RECORD, result, settings, router if producer is None else None, skipped)
     return result
+
+
+def _attributes(table: pd.DataFrame) -> dict[str, float]:
+    return {str(name): value for name, value in table.attrs.items()}
 
 
 def stamp(result: Backtest) -> str:
@@ -215,7 +220,10 @@ def figure(result: Backtest, settings: Settings) -> Figure:
         }).reindex(curves.index).ffill().fillna(0.0).mean(axis=1)  # fmt: skip
         weights = pd.DataFrame({"long": held.clip(lower=0.0), "short": -held.clip(upper=0.0)})
     return weights_figure(
-        curves, weights, title=title(result), stamp=f"{stamp(result)}; {costs_label(settings)}"
+        curves,
+        weights,
+        title=title(result),
+        stamp=f"{stamp(result)}; {costs_label(settings)}; seed {settings.seed}",
     )
 
 
