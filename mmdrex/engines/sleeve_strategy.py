@@ -224,6 +224,9 @@ class SleeveStrategy(bt.Strategy):  # type: ignore[misc]  # backtrader is untype
         broker = self.broker.p
         slips = getattr(broker, "slip_perc", 0.0) if getattr(broker, "slip_open", True) else 0.0
         commission = self.broker.getcommissioninfo(sleeve.data)
+        if len(self.sleeves) == 1:
+            # The broker sums the same fills in another way: a buy with all the cash must fit its.
+            sleeve.slack = max(sleeve.cash - self.broker.get_cash(), 0.0)
         size, wanted = sleeve.order_size(price, commission, float(slips))
         if size == 0.0 and wanted != 0.0:
             self._reject(Rejection(sleeve.times[-1], sleeve.symbol, TOO_SMALL, wanted))
