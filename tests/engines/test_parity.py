@@ -134,3 +134,15 @@ def test_portfolio_with_a_bankrupt_sleeve_has_the_same_equity(crashing, simulate
     # A debt and a gain of the same size cancel in the sum: relative to both, not to their rest.
     gap = (backtrader - sleeves.sum(axis=1)).abs() / sleeves.abs().sum(axis=1)
     assert gap.max() < TOLERANCE
+
+
+@pytest.mark.parametrize("asset", ASSETS)
+def test_last_cash_smaller_than_the_rounding_of_older_sums_buys_the_same(assets, asset):
+    # Between 0.999 and 1 the cash that is left is so small that what a broker's first, large sums
+    # were rounded by decides whether an order is paid or rejected.
+    bars = assets[asset]
+    choices = [0.0, 1 / 3, 2 / 3, 0.999, 1.0]
+    target = series(bars, np.random.default_rng(0).choice(choices, len(bars)))
+    assert_same(
+        backtrader_equity(bars, TargetStrategy, target=target), vectorbt_equity(bars, target)
+    )
