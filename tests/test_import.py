@@ -1,6 +1,7 @@
 """What importing costs, which names there are, and what happens under a foreign `strategies`."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -21,7 +22,7 @@ def python(code, cwd=ROOT, path=ROOT):
     return subprocess.run(
         [sys.executable, "-c", code],
         cwd=cwd,
-        env={"PYTHONPATH": str(path), "PATH": "", "HOME": str(cwd)},
+        env={**os.environ, "PYTHONPATH": str(path)},
         capture_output=True,
         text=True,
         timeout=60,
