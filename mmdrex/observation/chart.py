@@ -86,7 +86,7 @@ def draw(
     shown = len(window) if view == "global" else local_bars(len(window), alpha)
     hidden = len(window) - shown
     step = width / shown
-    x = (np.arange(-hidden, shown) + 0.5) * step
+    x = (np.arange(-hidden, shown, dtype=np.float64) + 0.5) * step
 
     scale = scales(window)
     line = max(SUPERSAMPLE, height // 400)

@@ -14,7 +14,7 @@ HIDDEN, HEADS, KEY_VALUE_HEADS, LAYERS = 256, 4, 2, 6
 
 
 def tiny_config() -> Qwen2_5_VLConfig:
-    """Return the configuration of ``tiny``: 7.9 M parameters, 128 image tokens an observation."""
+    """Return the configuration of ``tiny``: 7.7 M parameters, 128 image tokens an observation."""
     text: dict[str, Any] = {
         "vocab_size": VOCABULARY,
         "hidden_size": HIDDEN,

@@ -29,6 +29,7 @@ LOCAL_BARS = local_bars(LOOKBACK)
 class ChartWindows:
     """Windows of many assets; window ``i`` ends at row ``ends[i, 1]`` of asset ``ends[i, 0]``."""
 
+    symbols: list[str]
     tables: list[Window]
     ends: NDArray[np.int64]
 
@@ -38,7 +39,8 @@ class ChartWindows:
     def window(self, i: int) -> Window:
         """Return the indicator rows of window ``i``, a recarray of shape (LOOKBACK,)."""
         asset, end = self.ends[i]
-        return self.tables[asset][end - LOOKBACK + 1 : end + 1]
+        rows: Window = self.tables[asset][end - LOOKBACK + 1 : end + 1]
+        return rows
 
 
 def chart_windows(assets: Mapping[str, pd.DataFrame], split: str, stride: int = 1) -> ChartWindows:
@@ -53,22 +55,26 @@ def chart_windows(assets: Mapping[str, pd.DataFrame], split: str, stride: int = 
     stride : int
         Bars from one window to the next.
     """
-    tables, ends = [], []
-    for bars in assets.values():
-        first, last = split_range(split, crypto=periods_per_year(bars.index) == 365)
-        inside = np.flatnonzero((bars.index >= first) & (bars.index <= last))
+    symbols: list[str] = []
+    tables: list[Window] = []
+    ends: list[NDArray[np.int64]] = []
+    for symbol, bars in assets.items():
+        days = pd.DatetimeIndex(bars.index)
+        first, last = split_range(split, crypto=periods_per_year(days) == 365)
+        inside = np.flatnonzero((days >= first) & (days <= last))
         rows = inside[inside >= first_decision(LOOKBACK)][::stride]
         if len(rows):
             ends.append(np.stack([np.full(len(rows), len(tables)), rows], axis=1))
             tables.append(indicator_table(bars))
-    return ChartWindows(tables, np.concatenate(ends) if ends else np.empty((0, 2), np.int64))
+            symbols.append(symbol)
+    return ChartWindows(
+        symbols, tables, np.concatenate(ends) if ends else np.empty((0, 2), np.int64)
+    )
 
 
 def simulated_markets(count: int, seed: int, bars: int = 2000) -> dict[str, pd.DataFrame]:
     """Return simulated markets by name, all before the end of the training split."""
-    return {
-        f"simulated {seed + i}": simulated_bars(seed + i, bars=bars)[0] for i in range(count)
-    }
+    return {f"simulated {seed + i}": simulated_bars(seed + i, bars=bars)[0] for i in range(count)}
 
 
 def shown(window: Window) -> NDArray[np.float32]:

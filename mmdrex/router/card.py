@@ -1,0 +1,52 @@
+"""The model card of a saved router."""
+
+from __future__ import annotations
+
+from mmdrex.router.config import MMDREXConfig
+
+
+def model_card(config: MMDREXConfig) -> str:
+    """Return the card as Markdown; what is not known is said to be not known."""
+    trained = "not trained on outcomes" if config.trained is None else " to ".join(config.trained)
+    rows = "\n".join(
+        f"| {expert} | {', '.join(rules)} |"
+        for expert, rules in zip(config.experts, config.rules, strict=True)
+    )
+    history = "\n".join(f"- {key}: {value}" for key, value in config.training.items())
+    layers = (
+        "every layer" if config.lora_layers is None else f"the last {config.lora_layers} layers"
+    )
+    base = f"base_model: {config.backbone}\n" if "/" in config.backbone else ""
+    return f"""---
+library_name: mmdrex
+tags: [finance, trading, vision-language-model, lora]
+{base}---
+# MM-DREX router
+
+Splits the capital of one asset among four trading experts and picks a rule for each, every window,
+from a candlestick chart, {len(config.features)} indicator series of {config.lookback} bars and a
+written summary. Made with `mmdrex`, after arXiv 2509.05080 (v1/v2).
+
+```python
+import mmdrex
+router = mmdrex.Router.from_pretrained("this folder or repository")
+```
+
+- Backbone: `{config.backbone}` (revision {config.backbone_revision or "as packaged"}), frozen.
+- Adapters: LoRA on q, k, v, o of {layers}; one for the router, one per expert.
+- Outcomes seen in training: {trained}.
+- Modalities: {config.modalities}.
+
+| expert | rules |
+|---|---|
+{rows}
+
+## How it was made
+
+{history or "Adapters and heads are fresh: nothing was trained."}
+
+## What it can't do
+
+It is research software. A router that has not been through the training stages splits the capital
+by chance. Nothing here is advice to trade.
+"""

@@ -1,0 +1,301 @@
+"""Loading, saving and sharing a router: safetensors and JSON only, adapters in PEFT's format."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from peft import LoraConfig
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+from mmdrex.data.files import replacing
+from mmdrex.errors import RouterError
+from mmdrex.observation.series import FEATURES
+from mmdrex.router.backbone import (
+    BACKBONES,
+    TINY,
+    add_adapters,
+    backbone,
+    fresh_lora,
+    load_adapters,
+    load_backbone,
+)
+from mmdrex.router.cache import Cache, default_folder
+from mmdrex.router.card import model_card
+from mmdrex.router.config import MMDREXConfig
+from mmdrex.router.processor import MMDREXProcessor
+from strategies.rule import did_you_mean
+
+if TYPE_CHECKING:
+    from mmdrex.router.router import Router
+
+log = logging.getLogger(__name__)
+
+VERSION = "1"  # of what a decision is computed from; a change makes cached decisions strangers
+WEIGHTS = "model.safetensors"
+HUB = ("revision", "token", "cache_dir", "local_files_only")
+
+
+def weights_digest(state: Mapping[str, torch.Tensor]) -> str:
+    """Return a hex digest of names, shapes and values.
+
+    Of a tensor of more than a million numbers 4096 are read, evenly spaced: enough to tell two
+    trainings of a large backbone apart, and a 72B model is told in seconds.
+    """
+    content = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(state.items()):
+        flat = tensor.detach().flatten()
+        if flat.numel() > 1_000_000:
+            flat = flat[:: flat.numel() // 4096]
+        content.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        content.update(flat.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return content.hexdigest()
+
+
+def load_router(
+    cls: type[Router],
+    name: str,
+    *,
+    lora: LoraConfig | None = None,
+    cache: str | Path | bool = True,
+    seed: int = 42,
+    **kwargs: Any,
+) -> Router:
+    """Return the router of that name, in evaluation mode.
+
+    Parameters
+    ----------
+    name : str
+        See ``Router.from_pretrained``.
+    lora : LoraConfig, optional
+        For a backbone without a trained router: replaces the paper's LoRA.
+    cache : path or bool
+        Where vision features and decisions are kept; True is the user's cache folder
+        (``$MMDREX_CACHE``), False keeps nothing.
+    seed : int
+        Of fresh adapters and heads.
+    **kwargs
+        Passed through to transformers: ``revision``, ``token``, ``cache_dir``,
+        ``local_files_only``, ``attn_implementation``, ``dtype``, ``device_map``,
+        ``quantization_config``.
+
+    Raises
+    ------
+    RouterError
+        If nothing is found under the name, or what is found is not a router of this version.
+    """
+    folder, config = _find(name, {key: kwargs[key] for key in HUB if key in kwargs})
+    store = Cache(None if cache is False else default_folder() if cache is True else Path(cache))
+    if folder is None:
+        log.warning(
+            "%s is a backbone, not a trained router: its adapters and heads are fresh (seed %d) "
+            "and know nothing yet",
+            name,
+            seed,
+        )
+        return _fresh(cls, name, lora, store, seed, kwargs)
+    if lora is not None:
+        raise RouterError(f"{name} brings its own LoRA; leave out lora=")
+    _check(config, name)
+    base = {key: value for key, value in kwargs.items() if key not in ("revision",)}
+    if config.backbone_revision is not None:
+        base["revision"] = config.backbone_revision
+    model, tokenizer = load_backbone(config.backbone, **base)
+    adapters = ["router", *config.experts]
+    for adapter in adapters:
+        if not (folder / adapter / "adapter_model.safetensors").is_file():
+            raise RouterError(
+                f"{name} has no {adapter}/adapter_model.safetensors; a router needs one adapter "
+                f"each for {', '.join(adapters)}"
+            )
+    vlm = load_adapters(model, folder, adapters)
+    router = cls(config, processor_for(config, model, tokenizer), vlm, store)
+    _load_weights(router, folder / WEIGHTS, name)
+    return router.to(model.device).requires_grad_(False).eval()
+
+
+def _find(name: str, hub: dict[str, Any]) -> tuple[Path | None, MMDREXConfig]:
+    """Return the folder and configuration of a saved router; no folder for a backbone."""
+    path = TINY if name == "tiny" else Path(name)
+    if name in BACKBONES and name != "tiny":
+        return None, MMDREXConfig(backbone=name)
+    if not name.strip() or (not path.exists() and name.count("/") != 1):
+        raise RouterError(
+            f"no router {name!r}: it is no folder, no known backbone ({', '.join(BACKBONES)}) and "
+            f"no hub id such as owner/name.{did_you_mean(name, BACKBONES)}"
+        )
+    try:
+        record, _ = PreTrainedConfig.get_config_dict(str(path) if path.exists() else name, **hub)
+    except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise RouterError(f"no router or backbone can be loaded from {name!r}: {reason}") from error
+    kind = record.get("model_type")
+    if kind not in ("mmdrex", "qwen2_5_vl"):
+        raise RouterError(
+            f"{name!r} is a model of type {kind!r}; give a saved router or a Qwen2.5-VL"
+        )
+    if kind != "mmdrex":
+        return None, MMDREXConfig(backbone=name)
+    config = MMDREXConfig.from_dict(record)
+    return (path if path.exists() else Path(snapshot_download(name, **hub))), config
+
+
+def _check(config: MMDREXConfig, name: str) -> None:
+    """Refuse a router that was trained on other features than the code computes."""
+    if list(config.features) != list(FEATURES):
+        other = set(config.features) ^ set(FEATURES)
+        what = ", ".join(sorted(other)) if other else "their order"
+        raise RouterError(
+            f"{name} was trained on other features than this version computes: {what}; "
+            "train it again or install the version it was trained with"
+        )
+
+
+def _fresh(
+    cls: type[Router],
+    name: str,
+    lora: LoraConfig | None,
+    cache: Cache,
+    seed: int,
+    kwargs: dict[str, Any],
+) -> Router:
+    known = backbone(name)
+    model, tokenizer = load_backbone(name, **kwargs)
+    config = MMDREXConfig(
+        backbone=name,
+        backbone_revision=getattr(model.config, "_commit_hash", None),
+        global_size=list(known.global_size),
+        local_size=list(known.local_size),
+        lora_layers=known.lora_layers if lora is None else _adapted_layers(model, lora),
+    )
+    return fresh_router(cls, config, model, tokenizer, cache, seed, lora)
+
+
+def fresh_router(
+    cls: type[Router],
+    config: MMDREXConfig,
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    cache: Cache | None = None,
+    seed: int = 42,
+    lora: LoraConfig | None = None,
+) -> Router:
+    """Return a router with fresh adapters (whose product is zero) and fresh, small heads."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        layers = model.config.text_config.num_hidden_layers
+        chosen = lora or fresh_lora(layers, config.lora_layers)
+        vlm = add_adapters(model, ("router", *config.experts), chosen)
+        router = cls(config, processor_for(config, model, tokenizer), vlm, cache)
+        for layer in router.heads.modules():
+            if isinstance(layer, torch.nn.Linear):
+                torch.nn.init.normal_(layer.weight, std=0.02)
+                torch.nn.init.zeros_(layer.bias)
+    return router.to(model.device).requires_grad_(False).eval()
+
+
+def _adapted_layers(model: Any, lora: LoraConfig) -> int | None:
+    """Return how many of the last layers a user's LoRA touches; None if it may touch all."""
+    chosen = lora.layers_to_transform
+    if chosen is None:
+        return None
+    first = min([chosen] if isinstance(chosen, int) else chosen)
+    return int(model.config.text_config.num_hidden_layers - first)
+
+
+def processor_for(
+    config: MMDREXConfig, model: Any, tokenizer: PreTrainedTokenizerBase
+) -> MMDREXProcessor:
+    """Return the processor that feeds this backbone."""
+    vision = model.config.vision_config
+    return MMDREXProcessor(
+        tokenizer,
+        global_size=config.global_size,
+        local_size=config.local_size,
+        patch_size=vision.patch_size,
+        merge_size=vision.spatial_merge_size,
+        temporal_patch_size=vision.temporal_patch_size,
+        series_patch=config.patch,
+        modalities=config.modalities,
+    )
+
+
+def _load_weights(router: Router, path: Path, name: str) -> None:
+    """Load heads, projection and scaler."""
+    if not path.is_file():
+        raise RouterError(
+            f"{name} has no {WEIGHTS}: it was not saved whole; save or fetch it again"
+        )
+    state = {key: value.float() for key, value in load_file(path).items()}
+    missing, unexpected = router.load_state_dict(state, strict=False)
+    wanted = [key for key in missing if not key.startswith("vlm.")]
+    if wanted or unexpected:
+        raise RouterError(
+            f"{name} does not fit this version: missing {wanted}, unknown {list(unexpected)}; "
+            "train it again or install the version it was trained with"
+        )
+
+
+def own_weights(router: Router) -> dict[str, torch.Tensor]:
+    """Return what is stored in ``model.safetensors``: heads, projection and scaler."""
+    return {
+        key: value.detach().cpu().contiguous()
+        for key, value in router.state_dict().items()
+        if not key.startswith("vlm.")
+    }
+
+
+def save_router(router: Router, folder: str | Path) -> None:
+    """Write a router to a folder: written aside, then renamed, the model card last.
+
+    The frozen backbone is named, not copied.
+    """
+    with replacing(folder) as aside:
+        aside.mkdir()
+        write_router(router, aside)
+
+
+def write_router(router: Router, folder: Path, half: bool = False) -> None:
+    """Write a router's files into an existing folder; ``half`` stores float16."""
+    router.vlm.save_pretrained(str(folder), safe_serialization=True)
+    for adapter in ("router", *router.config.experts):
+        (folder / adapter / "README.md").unlink(missing_ok=True)  # PEFT's placeholder
+    (folder / "README.md").unlink(missing_ok=True)
+    save_file(own_weights(router), folder / WEIGHTS)
+    if half:
+        for path in (folder / WEIGHTS, *folder.glob("*/adapter_model.safetensors")):
+            save_file({name: value.half() for name, value in load_file(path).items()}, path)
+    router.config.save_pretrained(folder)
+    router.processor.save_pretrained(folder)
+    (folder / "README.md").write_text(model_card(router.config), encoding="utf-8")
+
+
+def push_router(router: Router, repo_id: str, **kwargs: Any) -> str:
+    """Upload a router to the hub and return its address.
+
+    Parameters
+    ----------
+    repo_id : str
+        ``owner/name``; made if it does not exist.
+    **kwargs
+        ``private``, ``token``, ``commit_message``, ``revision``.
+    """
+    api = HfApi(token=kwargs.get("token"))
+    address = api.create_repo(repo_id, private=kwargs.get("private"), exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        save_router(router, Path(folder) / "router")
+        api.upload_folder(
+            repo_id=repo_id,
+            folder_path=Path(folder) / "router",
+            commit_message=kwargs.get("commit_message", "Upload MM-DREX router"),
+            revision=kwargs.get("revision"),
+        )
+    return str(address)

@@ -1,0 +1,126 @@
+"""Stage 0: make ``tiny`` from random weights, and teach it to read charts.
+
+    tokenizer   from the prompts of the training split
+    vision      every drawn line, from the image tokens        (mmdrex.training.vision)
+    language    questions, from the last prompt token's state   (mmdrex.training.language)
+
+Adapters and heads stay fresh: nothing here has seen what a window earned.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+
+from mmdrex.data.files import replacing
+from mmdrex.observation.observation import Observation, Observer
+from mmdrex.observation.series import FEATURES
+from mmdrex.router import storage
+from mmdrex.router.backbone import backbone
+from mmdrex.router.config import MMDREXConfig
+from mmdrex.router.router import Router
+from mmdrex.router.tiny import fresh_tiny
+from mmdrex.router.vocabulary import LABELS, train_tokenizer
+from mmdrex.training.assets import HELD_OUT
+from mmdrex.training.chart_windows import ChartWindows, chart_windows, simulated_markets
+from mmdrex.training.language import LanguageConfig, train_language
+from mmdrex.training.vision import VisionConfig, train_vision
+
+log = logging.getLogger(__name__)
+
+SIMULATED, FIRST_SEED = 40, 1000  # markets beside the real ones
+PROMPTS = 2000  # that the tokenizer is trained on
+
+
+def train_charts(
+    assets: Mapping[str, pd.DataFrame],
+    out: Path,
+    vision: VisionConfig | None = None,
+    language: LanguageConfig | None = None,
+    seed: int = 42,
+    progress: bool = True,
+) -> None:
+    """Write a ``tiny`` that has been through stage 0 to the folder ``out``.
+
+    A vision tower that an earlier, interrupted run left there is taken up.
+
+    Parameters
+    ----------
+    assets : mapping of str to DataFrame
+        Bars by symbol; those of ``HELD_OUT`` are left out, of the others the training split is
+        used.
+    out : path
+        Gets a router folder, its backbone inside.
+    """
+    vision, language = vision or VisionConfig(seed=seed), language or LanguageConfig(seed=seed)
+    seen = {symbol: bars for symbol, bars in assets.items() if symbol not in HELD_OUT}
+    markets = {**seen, **simulated_markets(SIMULATED, FIRST_SEED)}
+    out.mkdir(parents=True, exist_ok=True)
+
+    observations = observe(markets, language.windows, seed)
+    tokenizer = train_tokenizer(corpus(observations[:PROMPTS]))
+    model = fresh_tiny(seed)
+    tower = out / "vision.safetensors"
+    if tower.exists():
+        model.model.visual.load_state_dict(load_file(tower))
+        log.info("vision tower taken from %s", tower)
+    else:
+        train_vision(model, chart_windows(markets, "train"), vision, progress)
+        with replacing(tower) as aside:
+            save_file(model.model.visual.state_dict(), aside)
+
+    known = backbone("tiny")
+    config = MMDREXConfig(
+        backbone="tiny",
+        global_size=list(known.global_size),
+        local_size=list(known.local_size),
+        lora_layers=known.lora_layers,
+        training={"stage 0": {"vision": asdict(vision), "language": asdict(language)}},
+    )
+    router = storage.fresh_router(Router, config, model, tokenizer, seed=seed)
+    series = np.concatenate([one.series for one in observations[:PROMPTS]])
+    router.series.mean.copy_(torch.from_numpy(series.mean(axis=0)))
+    router.series.deviation.copy_(torch.from_numpy(series.std(axis=0)))
+    if len(router.series.mean) != len(FEATURES):
+        raise ValueError("the scaler does not fit the features")
+    train_language(router, observations, language, progress)
+    with replacing(out / "tiny") as aside:
+        aside.mkdir()
+        storage.write_router(router, aside, half=True)
+        base = router.vlm.unload().half()
+        base.save_pretrained(aside / "backbone")
+        tokenizer.save_pretrained(aside / "backbone")
+
+
+def observe(markets: Mapping[str, pd.DataFrame], count: int, seed: int) -> list[Observation]:
+    """Return ``count`` observations of the training split, drawn at random.
+
+    Three of ten prompts are anonymous.
+    """
+    rng = np.random.default_rng(seed)
+    windows: ChartWindows = chart_windows(markets, "train")
+    names = list(windows.symbols)
+    ends = windows.ends[rng.integers(len(windows), size=count)]
+    observers = {
+        (asset, anonymous): Observer(markets[names[asset]], names[asset], anonymous=anonymous)
+        for asset in np.unique(ends[:, 0]).tolist()
+        for anonymous in (False, True)
+    }
+    hidden = rng.random(count) < 0.3
+    return [
+        observers[int(asset), bool(anonymous)].at(int(row))
+        for (asset, row), anonymous in zip(ends, hidden, strict=True)
+    ]
+
+
+def corpus(observations: Sequence[Observation]) -> list[str]:
+    """Return the texts that the tokenizer is trained on: prompts, and the start of answers."""
+    start = [f'{{"trend":"\n{label}\n","state":"\n"}}' for label in LABELS]
+    return [one.text for one in observations] + start * max(1, len(observations) // 3)

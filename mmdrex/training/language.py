@@ -1,0 +1,192 @@
+"""Stage 0, second half: tiny's language model learns to carry what it sees to the last token.
+
+The vision tower is frozen, so each chart's tokens are computed once. Every step asks about a batch
+through one set of modalities: charts alone, series alone, text alone, or all three; the answers are
+read by linear heads off the last prompt token, where the router's heads will read.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm.auto import tqdm, trange
+
+from mmdrex.observation.observation import Observation
+from mmdrex.router.processor import Inputs, MMDREXProcessor
+from mmdrex.router.router import Router
+from mmdrex.training.chart_windows import charts
+from mmdrex.training.reading import Reading, ReadingHeads, answers, unexplained
+from mmdrex.training.vision import image_tokens, schedule
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LanguageConfig:
+    """Settings of the second half; the defaults trained the shipped ``tiny``."""
+
+    windows: int = 24_000
+    steps: int = 3000
+    batch: int = 32
+    # Share of the steps per set of modalities; the charts, which are hardest, get most.
+    shares: tuple[tuple[str, float], ...] = (("V", 0.7), ("T", 0.1), ("L", 0.1), ("VTL", 0.1))
+    text_weight: float = 0.1  # of predicting the prompt's next token
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup: int = 100
+    clip: float = 1.0
+    seed: int = 42
+    compile: bool = True  # fuse MLPs and norms; needs a C++ compiler
+
+
+@torch.inference_mode()
+def see(router: Router, observations: Sequence[Observation], progress: bool) -> torch.Tensor:
+    """Return the image tokens of every observation: (N, 128, width), float16."""
+    model = router.backbone
+    parts = []
+    for start in tqdm(range(0, len(observations), 16), desc="seeing", disable=not progress):
+        batch = observations[start : start + 16]
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            wide, near = image_tokens(model, *charts([one.window for one in batch]))
+        parts.append(torch.cat([wide, near], dim=1).half())
+    return torch.cat(parts)
+
+
+class _Batch:
+    """Inputs of one set of modalities, padded on the right, where a causal model does not look."""
+
+    def __init__(self, inputs: Sequence[Inputs], pad: int) -> None:
+        self.last = torch.tensor([len(one.ids) - 1 for one in inputs])
+        longest = int(self.last.max()) + 1
+
+        def padded(rows: list[torch.Tensor], value: int) -> torch.Tensor:
+            return torch.stack(
+                [nn.functional.pad(row, (0, longest - len(row)), value=value) for row in rows]
+            )
+
+        ids = padded([one.ids for one in inputs], pad)
+        types = padded([one.types for one in inputs], 0)
+        self.inputs = [
+            one._replace(ids=row, types=kind)
+            for one, row, kind in zip(inputs, ids, types, strict=True)
+        ]
+        keep = torch.arange(longest)[None] <= self.last[:, None]
+        self.labels = torch.where(keep & (types == 0), ids, -100)
+
+
+def train_language(
+    router: Router,
+    observations: Sequence[Observation],
+    config: LanguageConfig | None = None,
+    progress: bool = True,
+) -> ReadingHeads:
+    """Train tiny's whole language model and the series' projection in place.
+
+    Parameters
+    ----------
+    router : Router
+        With fresh adapters, whose product is zero; they stay so.
+    observations : sequence of Observation
+        Of the training split.
+    """
+    settings = config or LanguageConfig()
+    rng = np.random.default_rng(settings.seed)
+    tokens = see(router, observations, progress)
+    adapted_layers, router.config.lora_layers = router.config.lora_layers, 0  # all one trunk
+    heads, parameters = _prepare(router, settings)
+    optimizer = torch.optim.AdamW(
+        parameters, settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
+    )
+    names, shares = zip(*settings.shares, strict=True)
+    processors = {name: modal_processor(router.processor, name) for name in names}
+    kinds = rng.choice(names, size=settings.steps, p=shares)
+    bar = trange(settings.steps, desc="answering", disable=not progress)
+    started = time.monotonic()
+    for step in bar:
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * schedule(step, settings.warmup, settings.steps)
+        rows = rng.integers(len(observations), size=settings.batch)
+        asked = [observations[row] for row in rows]
+        truth = answers([one.window for one in asked])
+        kind = str(kinds[step])
+        batch = _Batch(processors[kind](asked), router.processor.tokenizer.pad_token_id)
+        vision = list(tokens[rows].float()) if "V" in kind else []
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            states = router.trunk(batch.inputs, vision).states.float()
+        last = states[torch.arange(len(rows)), batch.last]
+        loss = heads.loss(last, truth)
+        if "L" in kind:
+            loss = loss + settings.text_weight * _text_loss(router, states, batch.labels)
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, settings.clip)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if kind == "V" and step % 10 == 0:
+            bar.set_postfix(_figures(heads, last.detach(), truth))
+    log.info("language: %d steps in %.0f s", settings.steps, time.monotonic() - started)
+    router.requires_grad_(False)
+    router.config.lora_layers = adapted_layers
+    router.refresh()
+    return heads
+
+
+def _prepare(router: Router, settings: LanguageConfig) -> tuple[ReadingHeads, list[nn.Parameter]]:
+    """Make the language model trainable, its fresh adapters not, and return what is trained."""
+    router.eval()
+    language = router.backbone.model.language_model
+    for name, parameter in language.named_parameters():
+        parameter.requires_grad_("lora_" not in name)
+    router.series.requires_grad_(True)
+    if settings.compile:
+        for layer in language.layers:
+            for part in (layer.mlp, layer.input_layernorm, layer.post_attention_layernorm):
+                part.compile()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        heads = ReadingHeads(language.config.hidden_size)
+    trained = [*language.parameters(), *router.series.parameters(), *heads.parameters()]
+    return heads, [parameter for parameter in trained if parameter.requires_grad]
+
+
+def modal_processor(processor: MMDREXProcessor, modalities: str) -> MMDREXProcessor:
+    """Return the processor for some of the modalities."""
+    return MMDREXProcessor(
+        processor.tokenizer,
+        processor.global_size,
+        processor.local_size,
+        processor.patch_size,
+        processor.merge_size,
+        processor.temporal_patch_size,
+        processor.series_patch,
+        modalities,
+    )
+
+
+def _text_loss(router: Router, states: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the cross-entropy of each text token given those before it."""
+    lm_head = router.backbone.lm_head
+    wanted = labels[:, 1:]
+    known = wanted >= 0
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = lm_head(states[:, :-1][known])
+    return nn.functional.cross_entropy(logits.float(), wanted[known])
+
+
+def _figures(heads: ReadingHeads, states: torch.Tensor, truth: Reading) -> dict[str, str]:
+    """Return the figures of the progress bar for one batch of charts."""
+    with torch.no_grad():
+        close, rsi = heads.series(states).chunk(2, dim=1)
+        figures = {
+            "close": 1.0 - unexplained(truth.close, close),
+            "rsi": 1.0 - unexplained(truth.rsi, rsi),
+        }
+        for name, head in heads.classes.items():
+            right = head(states).argmax(dim=1) == getattr(truth, name)
+            figures[name] = right.float().mean().item()
+    return {name: f"{value:.3f}" for name, value in figures.items()}

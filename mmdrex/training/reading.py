@@ -1,0 +1,74 @@
+"""What can be asked of a chart: the numbers and classes read off the last prompt token's state."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from mmdrex.observation.chart import Window
+from mmdrex.training.chart_windows import DRAWN, shown
+
+READ_BARS = 60  # closes and RSI values asked for
+CLASSES = {"order": 2, "zone": 3, "fifth": 5}  # MA10 over MA20; RSI 30 / 70; place in the band
+
+
+class Reading(NamedTuple):
+    """The true answers for a batch of windows."""
+
+    close: torch.Tensor  # (B, READ_BARS) shares of the price panel's height
+    rsi: torch.Tensor  # (B, READ_BARS) shares of 100
+    order: torch.Tensor  # (B,) 1 where MA10 > MA20
+    zone: torch.Tensor  # (B,) 0 below 30, 2 above 70
+    fifth: torch.Tensor  # (B,) fifth of the Bollinger band the close lies in, from below
+
+
+def answers(windows: list[Window]) -> Reading:
+    """Return the true answers for windows of indicator rows."""
+    drawn = np.stack([shown(window) for window in windows])
+    last = [window[-1] for window in windows]
+    rsi = np.array([row.rsi for row in last])
+    band = np.array([row.upper - row.lower for row in last])
+    height = np.array([row.close - row.lower for row in last])
+    place = np.divide(height, band, out=np.full(len(band), 0.5), where=band > 0)
+
+    def series(name: str) -> torch.Tensor:
+        return torch.from_numpy(drawn[:, DRAWN.index(name), -READ_BARS:].copy())
+
+    def classes(values: NDArray[np.float64]) -> torch.Tensor:
+        return torch.from_numpy(values.astype(np.int64))
+
+    return Reading(
+        close=series("close"),
+        rsi=series("rsi"),
+        order=classes(np.array([row.ma10 > row.ma20 for row in last], dtype=np.float64)),
+        zone=classes((rsi >= 30.0).astype(np.float64) + (rsi > 70.0)),
+        fifth=classes(np.clip(np.floor(place * 5.0), 0, 4)),
+    )
+
+
+class ReadingHeads(nn.Module):
+    """Linear heads, one per question, on states of shape (B, width)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.series = nn.Linear(width, 2 * READ_BARS)
+        self.classes = nn.ModuleDict({name: nn.Linear(width, n) for name, n in CLASSES.items()})
+
+    def loss(self, states: torch.Tensor, truth: Reading) -> torch.Tensor:
+        """Return unexplained variance of the series plus the classes' cross-entropies."""
+        wanted = torch.cat([truth.close, truth.rsi], dim=1)
+        spread = torch.cat([torch.full((READ_BARS,), v) for v in (0.075, 0.0145)])  # variances
+        total: torch.Tensor = ((self.series(states) - wanted).square() / spread).mean()
+        for name, head in self.classes.items():
+            total = total + 0.2 * nn.functional.cross_entropy(head(states), getattr(truth, name))
+        return total
+
+
+def unexplained(truth: torch.Tensor, told: torch.Tensor) -> float:
+    """Return 1 - R2 over all windows and bars, the mean taken per bar."""
+    spread = (truth - truth.mean(dim=0)).square().sum()
+    return float((truth - told).square().sum() / spread)

@@ -1,0 +1,158 @@
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, PeftModel
+from transformers import AutoConfig
+
+from mmdrex.data.sample import sample_bars
+from mmdrex.errors import RouterError
+from mmdrex.observation.observation import Observer
+from mmdrex.router import storage
+from mmdrex.router.backbone import BACKBONES, TINY, load_backbone
+from mmdrex.router.config import MMDREXConfig
+from mmdrex.router.processor import MMDREXProcessor
+from mmdrex.router.router import Router, same_pool
+
+
+@pytest.fixture(scope="module")
+def router() -> Router:
+    return Router.from_pretrained("tiny", cache=False)
+
+
+def _decision(router: Router) -> np.ndarray:
+    return router.decide([Observer(sample_bars("sp500"), "sp500").at(400)])[0].weights
+
+
+def test_a_saved_router_decides_as_before(router: Router, tmp_path: Path) -> None:
+    router.save_pretrained(str(tmp_path / "saved"))
+    again = Router.from_pretrained(str(tmp_path / "saved"), cache=False)
+    assert again.model == router.model and again.rules == router.rules
+    assert np.array_equal(_decision(again), _decision(router))
+
+
+def test_a_saved_router_holds_safetensors_json_and_its_own_card(
+    router: Router, tmp_path: Path
+) -> None:
+    router.save_pretrained(str(tmp_path / "saved"))
+    files = [path for path in (tmp_path / "saved").rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} <= {".safetensors", ".json", ".md", ".jinja"}
+    cards = [path for path in files if path.name == "README.md"]
+    assert cards == [tmp_path / "saved" / "README.md"]
+    assert "MM-DREX router" in cards[0].read_text()
+
+
+def test_peft_alone_loads_each_adapter_by_its_subfolder(router: Router, tmp_path: Path) -> None:
+    router.save_pretrained(str(tmp_path / "saved"))
+    for adapter in ("router", *router.rules):
+        model, _ = load_backbone("tiny")
+        assert isinstance(
+            PeftModel.from_pretrained(model, str(tmp_path / "saved"), subfolder=adapter), PeftModel
+        )
+
+
+def test_config_and_processor_are_citizens_of_transformers(router: Router, tmp_path: Path) -> None:
+    router.save_pretrained(str(tmp_path / "saved"))
+    config = AutoConfig.from_pretrained(str(tmp_path / "saved"))
+    assert isinstance(config, MMDREXConfig) and config.rules == router.config.rules
+    processor = MMDREXProcessor.from_pretrained(str(tmp_path / "saved"))
+    assert processor.chat("text", 100) == router.processor.chat("text", 100)
+
+
+def test_a_pushed_router_comes_back_from_its_repository(
+    router: Router, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = tmp_path / "hub"
+
+    class LocalHub:
+        def __init__(self, token: str | None = None) -> None: ...
+
+        def create_repo(self, repo_id: str, **kwargs: object) -> str:
+            return f"hub/{repo_id}"
+
+        def upload_folder(self, repo_id: str, folder_path: Path, **kwargs: object) -> None:
+            shutil.copytree(folder_path, hub / repo_id)
+
+    monkeypatch.setattr(storage, "HfApi", LocalHub)
+    assert router.push_to_hub("me/my-router") == "hub/me/my-router"
+    again = Router.from_pretrained(str(hub / "me" / "my-router"), cache=False)
+    assert np.array_equal(_decision(again), _decision(router))
+
+
+def test_a_backbone_gets_fresh_adapters_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(TINY / "backbone", tmp_path / "some-vlm")
+    with caplog.at_level(logging.WARNING):
+        router = Router.from_pretrained(
+            str(tmp_path / "some-vlm"), cache=False, dtype=torch.float32, seed=7
+        )
+    assert "fresh" in caplog.text and "seed 7" in caplog.text
+    assert router.config.lora_layers is None  # the paper: every layer
+    adapted = {
+        name.split(".layers.")[1].split(".")[0]
+        for name, _ in router.vlm.named_parameters()
+        if "lora_A.router" in name
+    }
+    assert adapted == {str(i) for i in range(6)}
+    assert not any("visual" in n for n, _ in router.vlm.named_parameters() if "lora" in n)
+
+
+def test_a_lora_of_ones_own_replaces_the_papers(tmp_path: Path) -> None:
+    shutil.copytree(TINY / "backbone", tmp_path / "some-vlm")
+    lora = LoraConfig(
+        r=4, target_modules=["q_proj"], layers_to_transform=[5], layers_pattern="layers"
+    )
+    router = Router.from_pretrained(
+        str(tmp_path / "some-vlm"), lora=lora, cache=False, dtype=torch.float32
+    )
+    assert router.config.lora_layers == 1
+    assert sum("lora_A.trend" in name for name, _ in router.vlm.named_parameters()) == 1
+
+
+@pytest.mark.parametrize("name", ["tinny", "no/such/folder", ""])
+def test_an_unknown_router_is_refused_in_one_sentence(name: str) -> None:
+    with pytest.raises(RouterError, match="no router"):
+        Router.from_pretrained(name)
+
+
+def test_a_near_name_is_suggested() -> None:
+    with pytest.raises(RouterError, match="Did you mean 'tiny'"):
+        Router.from_pretrained("tinny")
+
+
+def test_a_router_of_other_features_is_refused_with_the_difference(
+    router: Router, tmp_path: Path
+) -> None:
+    router.save_pretrained(str(tmp_path / "saved"))
+    path = tmp_path / "saved" / "config.json"
+    record = json.loads(path.read_text())
+    record["features"][4] = "turnover"
+    path.write_text(json.dumps(record))
+    with pytest.raises(RouterError, match="turnover, volume"):
+        Router.from_pretrained(str(tmp_path / "saved"))
+
+
+@pytest.mark.parametrize("lost", ["model.safetensors", "trend/adapter_model.safetensors"])
+def test_a_router_with_a_file_missing_is_refused_by_name(
+    router: Router, tmp_path: Path, lost: str
+) -> None:
+    router.save_pretrained(str(tmp_path / "saved"))
+    (tmp_path / "saved" / lost).unlink()
+    with pytest.raises(RouterError, match=lost):
+        Router.from_pretrained(str(tmp_path / "saved"))
+
+
+def test_a_difference_of_pools_is_named(router: Router) -> None:
+    assert same_pool(router, router.rules) == ""
+    assert "breakout" in same_pool(router, {**router.rules, "breakout": ("mine",)})
+
+
+def test_the_embedded_router_fits_its_budget() -> None:
+    size = sum(path.stat().st_size for path in TINY.rglob("*") if path.is_file())
+    assert size <= 25_000_000
+    assert "tiny" in BACKBONES
