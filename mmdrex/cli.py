@@ -57,6 +57,38 @@ def training() -> None:
     """Train a router, stage by stage."""
 
 
+@train.command()
+def charts(
+    data: Annotated[Path, Option(help="Folder of price files, subfolders included.")],
+    out: Annotated[Path, Option(help="Folder to write.")] = Path("runs/charts"),
+    evaluate: Annotated[
+        bool, Option("--evaluate", help="Only examine --router and print the figures.")
+    ] = False,
+    router: Annotated[str, Option(help="What --evaluate examines.")] = "tiny",
+    seed: Annotated[int, Option(help="Of weights, windows and order.")] = 42,
+) -> None:
+    """Stage 0: make [bold]tiny[/bold] from random weights and teach it to read charts.
+
+    With --evaluate, linear heads are fitted to the stored weights and scored on validation windows
+    of assets that were never trained on.
+    """
+    from mmdrex.training.assets import load_folder
+
+    assets = load_folder(data)
+    if evaluate:
+        from mmdrex.router.router import Router
+        from mmdrex.training.exam import GOALS, examine
+
+        figures = examine(Router.from_pretrained(router, cache=False), assets, seed=seed)
+        for name, figure in figures.items():
+            print(f"{name:>28}  {figure:.4f}  (goal {GOALS[name]:.2f})")
+        return
+    from mmdrex.training.charts import train_charts
+
+    train_charts(assets, out, seed=seed)
+    print(f"{out / 'tiny'}: a tiny that reads charts; its adapters and heads are fresh")
+
+
 @app.command()
 def backtest(
     sources: Annotated[
