@@ -44,7 +44,7 @@ def backbone(name: str) -> Backbone:
 
 
 def load_backbone(
-    name: str, **kwargs: Any
+    name: str, path: str | Path | None = None, **kwargs: Any
 ) -> tuple[Qwen2_5_VLForConditionalGeneration, PreTrainedTokenizerBase]:
     """Return the frozen model and its tokenizer.
 
@@ -52,12 +52,14 @@ def load_backbone(
     ----------
     name : str
         A name of ``BACKBONES``, a folder or a hub id of a Qwen2.5-VL.
+    path : path, optional
+        Where its files are, if not where the name says.
     **kwargs
         Passed through to transformers: ``revision``, ``token``, ``cache_dir``,
         ``local_files_only``, ``attn_implementation``, ``dtype``, ``device_map``,
         ``quantization_config``.
     """
-    chosen = backbone(name)
+    source = str(path or backbone(name).path)
     hub = {
         key: kwargs[key]
         for key in ("revision", "token", "cache_dir", "local_files_only")
@@ -67,9 +69,9 @@ def load_backbone(
     kwargs.setdefault("dtype", torch.float32 if name == "tiny" else "auto")
     with _quiet(name == "tiny"):
         model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-            chosen.path, use_safetensors=True, **kwargs
+            source, use_safetensors=True, **kwargs
         )
-    tokenizer = AutoTokenizer.from_pretrained(chosen.path, **hub)
+    tokenizer = AutoTokenizer.from_pretrained(source, **hub)
     return model.requires_grad_(False).eval(), tokenizer
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmdrex.router.config import MMDREXConfig
 
 
@@ -12,7 +14,7 @@ def model_card(config: MMDREXConfig) -> str:
         f"| {expert} | {', '.join(rules)} |"
         for expert, rules in zip(config.experts, config.rules, strict=True)
     )
-    history = "\n".join(f"- {key}: {value}" for key, value in config.training.items())
+    history = "\n\n".join(_stage(name, record) for name, record in config.training.items())
     layers = (
         "every layer" if config.lora_layers is None else f"the last {config.lora_layers} layers"
     )
@@ -50,3 +52,18 @@ router = mmdrex.Router.from_pretrained("this folder or repository")
 It is research software. A router that has not been through the training stages splits the capital
 by chance. Nothing here is advice to trade.
 """
+
+
+def _stage(name: str, record: dict[str, Any]) -> str:
+    """Return a stage's settings as a list and its figures as a table."""
+    lines = [f"### {name[:1].upper()}{name[1:]}", ""]
+    for key, value in record.items():
+        if key == "figures":
+            lines += ["", "| figure | value |", "|---|---|"]
+            lines += [f"| {figure} | {number:.4f} |" for figure, number in value.items()]
+        elif isinstance(value, dict):
+            settings = ", ".join(f"{option} {choice}" for option, choice in value.items())
+            lines.append(f"- {key}: {settings}")
+        else:
+            lines.append(f"- {key}: {value}")
+    return "\n".join(lines)

@@ -108,7 +108,8 @@ def load_router(
     base = {key: value for key, value in kwargs.items() if key not in ("revision",)}
     if config.backbone_revision is not None:
         base["revision"] = config.backbone_revision
-    model, tokenizer = load_backbone(config.backbone, **base)
+    inside = folder / "backbone"  # tiny's own weights lie in its folder
+    model, tokenizer = load_backbone(config.backbone, inside if inside.is_dir() else None, **base)
     adapters = ["router", *config.experts]
     for adapter in adapters:
         if not (folder / adapter / "adapter_model.safetensors").is_file():

@@ -9,6 +9,7 @@ Adapters and heads stay fresh: nothing here has seen what a window earned.
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -30,6 +31,7 @@ from mmdrex.router.tiny import fresh_tiny
 from mmdrex.router.vocabulary import LABELS, train_tokenizer
 from mmdrex.training.assets import HELD_OUT
 from mmdrex.training.chart_windows import ChartWindows, chart_windows, simulated_markets
+from mmdrex.training.exam import examine
 from mmdrex.training.language import LanguageConfig, train_language
 from mmdrex.training.vision import VisionConfig, train_vision
 
@@ -91,12 +93,30 @@ def train_charts(
     if len(router.series.mean) != len(FEATURES):
         raise ValueError("the scaler does not fit the features")
     train_language(router, observations, language, progress)
-    with replacing(out / "tiny") as aside:
+    store(router, out / "tiny")
+    if any(symbol in HELD_OUT for symbol in assets):
+        stored = Router.from_pretrained(str(out / "tiny"), cache=False)
+        stored.config.training["stage 0"]["figures"] = examine(stored, assets, seed=seed)
+        store(stored, out / "tiny")
+
+
+def store(router: Router, folder: Path) -> None:
+    """Write a ``tiny``, its backbone inside, as float16."""
+    with replacing(folder) as aside:
         aside.mkdir()
         storage.write_router(router, aside, half=True)
-        base = router.vlm.unload().half()
-        base.save_pretrained(aside / "backbone")
-        tokenizer.save_pretrained(aside / "backbone")
+        # The base weights without the adapters' wrappers, under their own names.
+        base = {
+            name.replace(".base_layer", ""): value.detach().half().contiguous()
+            for name, value in router.backbone.state_dict().items()
+            if ".lora_" not in name and name != "lm_head.weight"  # tied to the embedding
+        }
+        config = copy.deepcopy(router.backbone.config)
+        config.dtype = "float16"
+        (aside / "backbone").mkdir()
+        save_file(base, aside / "backbone" / "model.safetensors", metadata={"format": "pt"})
+        config.save_pretrained(aside / "backbone")
+        router.processor.tokenizer.save_pretrained(aside / "backbone")
 
 
 def observe(markets: Mapping[str, pd.DataFrame], count: int, seed: int) -> list[Observation]:
