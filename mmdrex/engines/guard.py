@@ -115,6 +115,29 @@ def _simulate(
     return guarded, equity
 
 
+@njit(cache=True)
+def guard_windows(
+    open_: NDArray[np.float64],
+    close: NDArray[np.float64],
+    raw: NDArray[np.float64],
+    fees: float,
+    slippage: float,
+) -> NDArray[np.float64]:
+    """Return the targets (N, W) let through in N windows, each traded from cash.
+
+    Parameters
+    ----------
+    open_, close, raw : ndarray of shape (N, W)
+        Row by row the bars of one window and the targets known after their closes.
+    fees, slippage : float
+        Fractions of the traded value and of the price.
+    """
+    guarded = np.empty(raw.shape)
+    for i in range(len(raw)):
+        guarded[i], _ = _simulate(open_[i], close[i], raw[i], fees, slippage)
+    return guarded
+
+
 def checked_target(bars: pd.DataFrame, target: ArrayLike) -> NDArray[np.float64]:
     """Return ``target`` as float64 of shape (T,), one value per row of ``bars``, in [-1, 1].
 
