@@ -101,12 +101,14 @@ def equity_of(prices: Prices, target: Array, costs: Costs) -> Array:
     costs : Costs
     """
     before = np.concatenate([np.zeros((len(target), 1)), target[:, :-1]], axis=1)
-    size = np.where(target != before, target, np.nan).T
-    price = prices.open[:, 1:].T
+    # Row by row in memory: vectorbt walks the bars of all columns together, twice as fast so.
+    size = np.ascontiguousarray(np.where(target != before, target, np.nan).T)
+    price = np.ascontiguousarray(prices.open[:, 1:].T)
+    close = np.ascontiguousarray(prices.close[:, 1:].T)
     # A target of 0 orders the whole position away: the share of an equity below zero is refused.
     kinds = np.where(size == 0.0, SizeType.TargetAmount, SizeType.TargetPercent)
     portfolio = Portfolio.from_orders(
-        pd.DataFrame(prices.close[:, 1:].T),
+        pd.DataFrame(close, copy=False),
         size=size,
         size_type=kinds,
         price=price,
@@ -117,8 +119,9 @@ def equity_of(prices: Prices, target: Array, costs: Costs) -> Array:
         freq="1D",
         engine="rust",
     )
-    equity: Array = portfolio.value().to_numpy().T
-    return equity
+    # The same sum as its value(), which works it out twice.
+    equity: Array = (portfolio.cash().to_numpy() + portfolio.assets().to_numpy() * close).T
+    return np.ascontiguousarray(equity)
 
 
 def outcomes(prices: Prices, raw: Array, costs: Costs) -> Outcomes:
