@@ -13,3 +13,19 @@ class TooFewBarsError(BarsError):
 
 class RouterError(ValueError):
     """A router that can't be found or loaded: the message names what is wrong and the fix."""
+
+
+class LLMError(ValueError):
+    """A language model that can't be asked at all: the message names what is wrong and the fix."""
+
+
+class NoReplyError(RuntimeError):
+    """A question that stayed without a usable reply after the last retry; it is on record."""
+
+
+class BudgetError(RuntimeError):
+    """The calls, tokens or money allowed are used up; what was answered is kept."""
+
+
+class LossError(ValueError):
+    """A loss that is not a number: training has stopped and the batch is kept for inspection."""
