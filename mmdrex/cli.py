@@ -7,6 +7,7 @@ code 2.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import sys
@@ -33,6 +34,8 @@ app = typer.Typer(
 )
 train = typer.Typer(no_args_is_help=True)
 app.add_typer(train, name="train")
+label = typer.Typer(no_args_is_help=True)
+app.add_typer(label, name="label")
 
 
 def _show_version(wanted: bool) -> None:
@@ -89,6 +92,155 @@ def charts(
     print(f"{out / 'tiny'}: a tiny that reads charts; its adapters and heads are fresh")
 
 
+@train.command()
+def sft(
+    out: Annotated[Path, Option(help="Folder of the trained router and its checkpoints.")],
+    data: Annotated[str, Option(help="Folder of prices (CSV), or simulated:COUNT markets.")] = "",
+    model: Annotated[
+        str, Option(help="Where training starts: tiny, a router's folder, a Qwen2.5-VL.")
+    ] = "tiny",
+    config: Annotated[
+        Path | None,
+        Option(help="YAML of SFTConfig (and TrainingArguments).", show_default=False),
+    ] = None,
+    labels: Annotated[
+        Path | None, Option(help="Reviewed labels, of mmdrex label import.", show_default=False)
+    ] = None,
+    stride: Annotated[int, Option(min=1, help="Bars between windows.")] = 16,
+    samples: Annotated[
+        int | None, Option(min=1, help="So many windows at random.", show_default=False)
+    ] = None,
+    epochs: Annotated[float, Option(help="Passes over the windows.")] = 1.0,
+    learning_rate: Annotated[
+        float | None, Option(help="The paper's 3e-5; tiny's own.", show_default=False)
+    ] = None,
+    resume: Annotated[
+        bool, Option("--resume", help="Go on from the last whole checkpoint of --out.")
+    ] = False,
+    evaluate: Annotated[
+        bool, Option("--evaluate", help="Train nothing: score the router in --out.")
+    ] = False,
+    split: Annotated[str, Option(help="What --evaluate scores.")] = "validation",
+    seed: Annotated[int, Option(help="Of order, dropout, samples, intervals.")] = 42,
+) -> None:
+    """Stage 1: teach the router the trend of the next 90 bars (supervised fine-tuning)."""
+    import yaml
+
+    from mmdrex.router.router import Router
+    from mmdrex.training.sft import evaluate_sft, sft_config, train_sft, training_assets
+
+    given = {} if config is None else dict(yaml.safe_load(config.read_text()) or {})
+    own = {"model": model, "stride": stride, "num_train_epochs": epochs, "seed": seed}
+    own |= {"data": data} if data else {}
+    own |= {"labels": None if labels is None else str(labels), "learning_rate": learning_rate}
+    given = {**own, "samples": samples, **given, "resume_from_checkpoint": resume or None}
+    given.pop("output_dir", None)
+    settings = sft_config(out, **given)
+    if not settings.data:
+        raise ValueError("--data is missing: a folder of prices, or simulated:40")
+    assets = training_assets(settings.data)
+    if not evaluate:
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+        logging.getLogger("httpx").setLevel(logging.WARNING)
+        router = Router.from_pretrained(settings.model, seed=settings.seed)
+        trainer = train_sft(router, assets, settings)
+        print(f"{out}: a router after {trainer.state.global_step} steps of stage 1")
+        return
+    result = evaluate_sft(Router.from_pretrained(str(out)), assets, settings, split)
+    print(f"{result.windows} windows, split {result.split}, seed {result.seed}; 95 % intervals")
+    print(result.table().to_string(float_format=lambda value: f"{value:.3f}"))
+    for name, (low, high) in list(result.intervals.items())[3:]:
+        print(f"balanced accuracy, {name}: {low:+.3f} .. {high:+.3f}")
+    print("confusion of the router, rows by true label (up, down, flat):")
+    print(result.scores["router"].confusion)
+
+
+@label.callback()
+def labelling() -> None:
+    """Labels of stage 1: out for review, back in, or by a language model."""
+
+
+@label.command("export")
+def label_export(
+    data: Annotated[str, Option(help="Folder of prices (CSV), or simulated:COUNT markets.")],
+    out: Annotated[Path, Option(help="Folder of charts and labels.csv.")],
+    split: Annotated[str, Option(help="Split the windows lie in.")] = "fit",
+    stride: Annotated[int, Option(min=1, help="Bars between windows.")] = 16,
+    samples: Annotated[
+        int | None, Option(min=1, help="So many windows at random.", show_default=False)
+    ] = None,
+    seed: Annotated[int, Option(help="Of which ones.")] = 42,
+) -> None:
+    """Write charts and labels for people to review."""
+    from mmdrex.training.labels import class_balance, labelled_windows
+    from mmdrex.training.review import export_review
+    from mmdrex.training.sft import licensed, training_assets
+    from mmdrex.training.sft_data import LICENSED
+
+    assets = training_assets(data)
+    windows = labelled_windows(assets, split, stride)
+    if samples is not None and samples < len(windows):
+        windows = windows.sample(samples, random_state=seed).sort_index()
+    print(class_balance(windows["label"]).to_string(float_format=lambda value: f"{value:.1%}"))
+    path = export_review(assets, windows, out, progress=True)
+    if licensed(data):
+        print(f"mmdrex: {LICENSED}", file=sys.stderr)
+    print(f"{path}: fill the column review with up, down or flat where you disagree")
+
+
+@label.command("import")
+def label_import(
+    original: Annotated[Path, Argument(help="labels.csv as exported.", show_default=False)],
+    reviews: Annotated[list[Path], Argument(help="Reviewed copies.", show_default=False)],
+    out: Annotated[Path, Option(help="CSV of the labels after review.")],
+) -> None:
+    """Take reviewed labels back and list the conflicts."""
+    import pandas as pd
+
+    from mmdrex.data.files import replacing
+    from mmdrex.training.review import import_review
+
+    frames = {path.stem: pd.read_csv(path) for path in reviews}
+    if len(frames) < len(reviews):
+        raise ValueError("two reviews have the same file name; rename one after its reviewer")
+    labels, conflicts = import_review(pd.read_csv(original), frames)
+    with replacing(out) as aside:
+        labels.to_csv(aside, index=False)
+    if len(conflicts):
+        print(conflicts.to_string(index=False))
+    changed = int((labels["label"] != labels["rule"]).sum())
+    print(f"{out}: {len(labels)} labels, {len(conflicts)} with a conflict, {changed} changed")
+
+
+@label.command("annotate")
+def label_annotate(
+    original: Annotated[Path, Argument(help="labels.csv as exported.", show_default=False)],
+    data: Annotated[str, Option(help="The prices it was exported from.")],
+    llm: Annotated[str, Option(help="Language model: openai:MODEL, hf:FOLDER, ...")],
+    out: Annotated[Path, Option(help="CSV for mmdrex label import.")],
+    ledger: Annotated[Path, Option(help="Record of all calls; a second run asks nothing.")] = Path(
+        "runs/annotations.sqlite"
+    ),
+    calls: Annotated[
+        int | None, Option(min=1, help="Most calls allowed.", show_default=False)
+    ] = None,
+) -> None:
+    """Ask a language model to review the labels as another reviewer."""
+    import pandas as pd
+
+    from mmdrex.data.files import replacing
+    from mmdrex.llm import LLM, Budget
+    from mmdrex.training.annotator import annotate
+    from mmdrex.training.sft import training_assets
+
+    longer = {"max_tokens": 4_000} if llm.startswith("openai:") else {}
+    model = LLM.open(llm, ledger=ledger, budget=Budget(calls=calls), **longer)
+    reviewed = annotate(training_assets(data), pd.read_csv(original), model, progress=True)
+    with replacing(out) as aside:
+        reviewed.to_csv(aside, index=False)
+    print(f"{out}: {int((reviewed['review'] != '').sum())} of {len(reviewed)} windows labelled")
+
+
 @app.command()
 def backtest(
     sources: Annotated[
@@ -132,7 +284,11 @@ def backtest(
     cash: Annotated[float, Option(help="Capital at the start.")] = 100_000.0,
     strategy: Annotated[
         str | None,
-        Option(help="Trade this rule or baseline, without a router.", show_default=False),
+        Option(
+            help="Trade this rule or baseline, the folder of a fitted one, or mine.py:my_targets, "
+            "without a router.",
+            show_default=False,
+        ),
     ] = None,
     anonymous: Annotated[
         bool, Option("--anonymous", help="Hide symbol, dates and price level from the router.")
@@ -232,6 +388,96 @@ def show(result: Backtest, settings: Settings, folder: Path) -> None:
 def _sharpe(value: float, low: float, high: float) -> tuple[str, str]:
     """Return the cells of a Sharpe ratio; one that sits in cash has none."""
     return ("-", "-") if math.isnan(value) else (f"{value:.2f}", f"{low:.2f} .. {high:.2f}")
+
+
+@app.command()
+def fit(
+    name: Annotated[str, Argument(help="The baseline: lgbm, lstm, ...", show_default=False)],
+    sources: Annotated[
+        list[str], Argument(help="Prices of one market, as for backtest.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None, Option(help="Folder to write; runs/NAME unless given.", show_default=False)
+    ] = None,
+    select: Annotated[
+        str | None,
+        Option(
+            help="First day of the bars it is chosen on; earlier ones are fitted. The last year "
+            "of the training split unless given.",
+            show_default=False,
+        ),
+    ] = None,
+    end: Annotated[str | None, Option(help="Last day used.", show_default=False)] = None,
+    setting: Annotated[
+        list[str] | None,
+        Option("--set", help="A setting of the baseline: horizon=5", show_default=False),
+    ] = None,
+) -> None:
+    """Fit a baseline, choose its thresholds on later bars, and keep it in a folder."""
+    from baselines import BASELINES
+    from baselines.fitting import fit_baseline
+    from strategies.rule import did_you_mean
+
+    if name not in BASELINES:
+        raise ValueError(f"no baseline {name!r}.{did_you_mean(name, BASELINES)}")
+    settings = dict(map(_setting, setting or []))
+    try:
+        baseline = BASELINES[name].with_settings(**settings)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+    frames = _until(read_sources(sources), _day("--end", end))
+    folder = out or Path("runs") / name
+    fit_baseline(baseline, frames, _day("--select", select)).save(folder)
+    dates = "" if baseline.trained is None else f", bars of {' to '.join(baseline.trained)}"
+    learned = ", ".join(f"{key} {value:g}" for key, value in baseline.learned().items())
+    print(f"{name} on {', '.join(frames)}{dates}{'; ' if learned else ''}{learned}")
+    print(f"{folder}: trade it with mmdrex backtest ... --strategy {folder}")
+
+
+def _setting(text: str) -> tuple[str, object]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"--set wants name=value, such as horizon=5, not {text!r}")
+    try:
+        return name, json.loads(value.lower() if value in ("True", "False") else value)
+    except ValueError:
+        return name, value
+
+
+@app.command()
+def check(
+    source: Annotated[
+        str,
+        Argument(
+            help="mine.py:MyTarget, a function of bars or a bt.Strategy; a rule, a baseline, or "
+            "the folder of a fitted one.",
+            show_default=False,
+        ),
+    ],
+    sources: Annotated[
+        list[str] | None,
+        Argument(help="Prices to try it on; sp500 and simulated:1 unless given."),
+    ] = None,
+    bars: Annotated[
+        int, Option(min=50, help="Bars tried of each price series, the last ones.")
+    ] = 600,
+    cuts: Annotated[int, Option(min=1, help="Prefixes tried for the prefix law.")] = 50,
+) -> None:
+    """Check that targets keep the contract: range, determinism, prefix law, both engines."""
+    from mmdrex.catalog import from_file, producer
+    from mmdrex.engines.contract import broken
+    from mmdrex.engines.strategy_run import check_anything
+
+    thing = from_file(source) if ".py:" in source else producer(source)
+    failed = False
+    for symbol, frame in read_sources(sources or ["sp500", "simulated:1"]).items():
+        findings = check_anything(thing, frame.iloc[-bars:], cuts)
+        failed |= broken(findings)
+        print(f"{source} on {symbol}, {min(bars, len(frame))} bars")
+        for finding in findings:
+            print(f"  {finding.law:16} {finding.fault or 'holds'}")
+    if failed:
+        raise typer.Exit(1)
 
 
 def main() -> None:

@@ -214,6 +214,17 @@ class Router(nn.Module):
                 passes.append(self._pass(trunk, None))
             return torch.cat(passes)
 
+    def sequence(self, trunk: Trunk) -> torch.Tensor:
+        """Return every token's state under the active adapter: (B, L, width), for training."""
+        language_model = self.backbone.model.language_model
+        layers = len(language_model.layers)
+        with _only_layers(language_model, self._first_adapted(), layers):
+            out = language_model(
+                inputs_embeds=trunk.states, position_ids=trunk.positions, use_cache=False
+            )
+        states: torch.Tensor = out.last_hidden_state
+        return states
+
     def _pass(self, trunk: Trunk, adapters: Sequence[str] | None) -> torch.Tensor:
         count, rows = (1 if adapters is None else len(adapters)), len(trunk.states)
         mixed = (

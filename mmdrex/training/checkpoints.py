@@ -1,0 +1,87 @@
+"""What a training run keeps: router folders in safetensors, the last whole one, a bad batch."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from peft import get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from mmdrex.data.files import replacing
+from mmdrex.router import storage
+from mmdrex.router.router import ADAPTER, Router
+
+STATE = "trainer_state.json"  # what Trainer writes last: a checkpoint without it is not whole
+
+
+def last_checkpoint(out: Path) -> Path | None:
+    """Return the newest checkpoint that was written whole, or None.
+
+    A run killed while it wrote one leaves a folder without a readable state; it is passed over.
+    """
+    steps = {int(path.name.split("-")[1]): path for path in out.glob("checkpoint-*")}
+    for step in sorted(steps, reverse=True):
+        try:
+            json.loads((steps[step] / STATE).read_text())
+        except (FileNotFoundError, ValueError):
+            continue
+        return steps[step]
+    return None
+
+
+def load_weights(router: Router, folder: Path) -> None:
+    """Set adapters, heads, projection and scaler to those of a saved router of the same shape."""
+    for adapter in (ADAPTER, *router.config.experts):
+        state = load_file(folder / adapter / "adapter_model.safetensors")
+        set_peft_model_state_dict(router.vlm, state, adapter)
+    router.load_state_dict(load_file(folder / storage.WEIGHTS), strict=False)
+    router.refresh()
+
+
+def write_final(router: Router, out: Path) -> None:
+    """Write a router into a folder that also holds checkpoints, ``config.json`` last.
+
+    That file marks a router: a run that is killed on the way leaves none by its name.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "config.json").unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".router") as folder:
+        storage.write_router(router, Path(folder))
+        files = sorted(Path(folder).iterdir(), key=lambda path: path.name == "config.json")
+        for path in files:
+            with replacing(out / path.name) as place:
+                path.rename(place)
+
+
+def copy_adapter(router: Router) -> None:
+    """Start the four experts as copies of the router's adapter."""
+    state = get_peft_model_state_dict(router.vlm, adapter_name=ADAPTER)
+    for expert in router.config.experts:
+        set_peft_model_state_dict(router.vlm, state, expert)
+    router.refresh()
+
+
+def keep_batch(batch: Mapping[str, torch.Tensor], path: Path) -> Path:
+    """Write a batch for inspection and return its path."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in batch.items()}
+    with replacing(path) as aside:
+        save_file(tensors, aside)
+    return path
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Say in one line that a checkpoint can't be written; torch and safetensors have own errors."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        kept = last_checkpoint(folder)
+        whole = "none was written before" if kept is None else f"{kept} is intact"
+        raise OSError(f"no checkpoint can be written to {folder} ({reason}); {whole}") from error

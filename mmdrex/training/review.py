@@ -1,0 +1,158 @@
+"""Labels for human review: charts and a CSV out, the reviewed CSV back, disagreements listed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from tqdm.auto import tqdm
+
+from mmdrex.data.files import replacing
+from mmdrex.observation.observation import Observer
+from mmdrex.router.vocabulary import LABELS
+from mmdrex.training.labels import COLUMNS
+from mmdrex.training.sft_data import reasons
+from strategies.rule import did_you_mean
+
+SIZE = (840, 672)  # pixels of a chart for people
+KEY = ["symbol", "time"]
+
+
+def export_review(
+    assets: Mapping[str, pd.DataFrame],
+    windows: pd.DataFrame,
+    folder: str | Path,
+    lookback: int = 100,
+    progress: bool = False,
+) -> Path:
+    """Write a chart per window and ``labels.csv``; return the CSV's path.
+
+    The reviewer fills the column ``review`` with one of ``LABELS`` and leaves it empty to agree.
+    The chart ends with the decision bar: it shows nothing of the outcome.
+
+    Parameters
+    ----------
+    assets : mapping of str to DataFrame
+    windows : DataFrame of shape (N, 8)
+        From ``mmdrex.training.labels.labelled_windows``.
+    folder : path
+        Made if it does not exist.
+    """
+    out = Path(folder)
+    (out / "charts").mkdir(parents=True, exist_ok=True)
+    table = windows.reset_index(drop=True)
+    charts, reasoning = [""] * len(table), [""] * len(table)
+    with tqdm(total=len(table), desc="charts", disable=not progress) as bar:
+        for symbol, group in table.groupby("symbol", sort=False):
+            bars = assets[str(symbol)]
+            observer, why = Observer(bars, str(symbol), lookback), reasons(bars)
+            for place, row in zip(group.index, group["row"], strict=True):
+                seen = observer.at(int(row))
+                name = f"{str(symbol).replace('/', '_')}_{seen.time:%Y%m%d}.png"
+                Image.fromarray(seen.chart("global", SIZE)).save(out / "charts" / name)
+                charts[int(place)], reasoning[int(place)] = f"charts/{name}", why[int(row)]
+                bar.update()
+    filled = table.assign(reasoning=reasoning, chart=charts, review="", comment="")
+    with replacing(out / "labels.csv") as aside:
+        filled.to_csv(aside, index=False, date_format="%Y-%m-%d")
+    return out / "labels.csv"
+
+
+def import_review(
+    original: pd.DataFrame, reviews: Mapping[str, pd.DataFrame]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the labels after review and the list of conflicts.
+
+    A reviewer who left ``review`` empty agrees with the rule. Where reviewers disagree with each
+    other the label of most of them counts, and the rule's where there is none.
+
+    Parameters
+    ----------
+    original : DataFrame of shape (N, ...)
+        What ``export_review`` wrote.
+    reviews : mapping of reviewer to DataFrame
+        The reviewed CSVs.
+
+    Returns
+    -------
+    labels : DataFrame of shape (N, 9)
+        The columns of ``labelled_windows`` and ``rule``, the label before review.
+    conflicts : DataFrame
+        One row per window that anybody labelled otherwise than the rule: ``symbol``, ``time``,
+        ``rule``, each reviewer's label, ``label``, ``agreed`` (whether most reviewers agree).
+
+    Raises
+    ------
+    ValueError
+        For a label that is none, a window that was not exported, one that occurs twice, or a
+        column that is missing; the message names the row.
+    """
+    base = original.set_index(KEY)
+    votes = pd.DataFrame({who: _votes(base, review, who) for who, review in reviews.items()})
+    rule = base["label"]
+    chosen, agreed = _most(votes, rule)
+    labels = original.assign(rule=rule.to_numpy(), label=chosen)[[*COLUMNS, "rule"]]
+    other = (votes.to_numpy() != rule.to_numpy()[:, None]).any(axis=1)
+    conflicts = votes.assign(label=chosen, agreed=agreed)
+    conflicts.insert(0, "rule", rule)
+    return labels, conflicts[other].reset_index()
+
+
+def apply_review(windows: pd.DataFrame, reviewed: pd.DataFrame) -> pd.DataFrame:
+    """Return windows with the label of reviewed ones in place; the others keep the rule's."""
+    _require(reviewed, [*KEY, "label"], "the reviewed labels")
+    times = pd.to_datetime(reviewed["time"])
+    keys = zip(reviewed["symbol"].astype(str), times, strict=True)
+    own = dict(zip(keys, reviewed["label"], strict=True))
+    _check_labels(reviewed["label"], "the reviewed labels")
+    found = zip(windows["symbol"], windows["time"], windows["label"], strict=True)
+    return windows.assign(label=[own.get((symbol, time), label) for symbol, time, label in found])
+
+
+def _votes(base: pd.DataFrame, review: pd.DataFrame, who: str) -> pd.Series:
+    """Return one reviewer's label per window; the rule's where nothing was filled in."""
+    _require(review, [*KEY, "review"], who)
+    if review.duplicated(KEY).any():
+        symbol, time = review.loc[review.duplicated(KEY), KEY].iloc[0]
+        raise ValueError(f"{who} holds {symbol} of {time} twice; leave one row")
+    given = review.set_index(KEY)["review"].replace("", np.nan).dropna().str.strip().str.lower()
+    _check_labels(given, who)
+    strange = given.index.difference(base.index)
+    if len(strange):
+        symbol, time = strange[0]
+        raise ValueError(
+            f"{who} labels {symbol} of {time}, which was not exported; review the file that "
+            "mmdrex label export wrote"
+        )
+    return given.reindex(base.index).fillna(base["label"])
+
+
+def _most(votes: pd.DataFrame, rule: pd.Series) -> tuple[list[str], list[bool]]:
+    """Return the label of more than half of the reviewers, else the rule's, and which it was."""
+    chosen, agreed = [], []
+    for cast, own in zip(votes.to_numpy(), rule, strict=True):
+        names, counts = np.unique(cast.astype(str), return_counts=True)
+        most = bool(2 * counts.max() > len(cast))
+        agreed.append(most)
+        chosen.append(str(names[counts.argmax()]) if most else str(own))
+    return chosen, agreed
+
+
+def _check_labels(given: pd.Series, who: str) -> None:
+    unknown = sorted(set(given) - set(LABELS))
+    if unknown:
+        raise ValueError(
+            f"{who}: {unknown[0]!r} is no label; write {', '.join(LABELS)} or nothing."
+            f"{did_you_mean(str(unknown[0]), LABELS)}"
+        )
+
+
+def _require(frame: pd.DataFrame, columns: Sequence[str], who: str) -> None:
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise ValueError(
+            f"no column {missing[0]!r} in {who}; found {', '.join(map(str, frame.columns))}"
+        )

@@ -1,0 +1,371 @@
+"""Stage 1: teach the router's adapter the trend of the next window (MM-DREX, "Stage 1").
+
+    windows    labelled on `fit`, chosen on `select`, never across a border   (training.labels)
+    samples    charts, series, prompt, JSON answer                             (training.sft_data)
+    charts     image tokens once, memory-mapped                                (training.seeing)
+    Trainer    router adapter and series projection, on answer tokens only
+    at the end the adapter is copied into the four experts; the projection stays as it is
+
+Several processes: ``accelerate launch -m mmdrex.training.sft sft.yaml`` (on CPUs: ``torchrun``).
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from transformers import HfArgumentParser, TrainingArguments
+
+import mmdrex
+from mmdrex.data.simulated import simulated_bars
+from mmdrex.data.splits import SPLITS
+from mmdrex.router.cache import digest
+from mmdrex.router.config import MMDREXConfig
+from mmdrex.router.router import ADAPTER, Router
+from mmdrex.router.vocabulary import LABELS
+from mmdrex.training.answers import AnswerModel, Answers
+from mmdrex.training.assets import load_folder
+from mmdrex.training.checkpoints import copy_adapter, last_checkpoint, write_final
+from mmdrex.training.labels import STRIDE, class_balance, labelled_windows
+from mmdrex.training.review import apply_review
+from mmdrex.training.seeing import see
+from mmdrex.training.sft_data import ANONYMOUS, Sample, trend_samples
+from mmdrex.training.sft_trainer import SFTTrainer
+from mmdrex.training.trend_evaluation import Evaluation, evaluate
+
+log = logging.getLogger(__name__)
+
+STAGE = "stage 1"
+# What trained the shipped tiny, where it is not the paper's: its adapters are small, its backbone
+# was pre-trained by stage 0 only, and a CPU computes bfloat16 in half the time.
+TINY: dict[str, Any] = {"learning_rate": 5e-4, "bf16": True}
+
+
+# Simulated markets: seeds that stage 0 has not seen, days that reach through every split.
+FIRST_SEED, START = 5000, "2016-01-04"
+
+
+@dataclass
+class SFTConfig(TrainingArguments):
+    """Settings of the supervised stage; every argument of ``TrainingArguments`` works as well."""
+
+    data: str = field(
+        default="",
+        metadata={"help": "Folder of CSV prices, or simulated:COUNT for that many markets."},
+    )
+    model: str = field(
+        default="tiny",
+        metadata={"help": "Where training starts: tiny, a router's folder, or a Qwen2.5-VL."},
+    )
+    labels: str | None = field(
+        default=None, metadata={"help": "Reviewed labels (mmdrex label import) used in place."}
+    )
+    stride: int = field(
+        default=STRIDE,
+        metadata={"help": "Bars between windows; not in the paper, whose counts imply about 16."},
+    )
+    window: int = field(default=90, metadata={"help": "Bars of the outcome; the paper's 90 days."})
+    samples: int | None = field(
+        default=None, metadata={"help": "Train on so many windows drawn at random; None: all."}
+    )
+    fit_split: str = field(
+        default="fit",
+        metadata={"help": "Split trained on; the paper's 60 % less its last year."},
+    )
+    select_split: str = field(
+        default="select",
+        metadata={"help": "Split the checkpoint is chosen on: the last year of training."},
+    )
+    text_weight: float = field(
+        default=0.1,
+        metadata={"help": "Weight of the answer's other tokens, beside 1 for the label's."},
+    )
+    anonymous: float = field(
+        default=ANONYMOUS, metadata={"help": "Share of prompts without symbol and price level."}
+    )
+    vision_folder: str | None = field(
+        default=None, metadata={"help": "Where image tokens are kept; the user's cache."}
+    )
+    learning_rate: float = field(
+        default=3e-5, metadata={"help": "Peak of AdamW's rate; the paper's 3e-5."}
+    )
+    per_device_train_batch_size: int = field(
+        default=16, metadata={"help": "Windows a step and device; the paper's 16."}
+    )
+    max_grad_norm: float = field(
+        default=0.5, metadata={"help": "Largest gradient norm; the paper's 0.5."}
+    )
+    seed: int = field(default=42, metadata={"help": "Of order, dropout, samples; the paper's 42."})
+    num_train_epochs: float = field(
+        default=1.0, metadata={"help": "Passes over the windows, which overlap; not in the paper."}
+    )
+    lr_scheduler_type: str = field(
+        default="cosine", metadata={"help": "Fall of the learning rate; not in the paper."}
+    )
+    warmup_steps: float = field(
+        default=0.05, metadata={"help": "Share of the steps that it rises; not in the paper."}
+    )
+    weight_decay: float = field(default=0.01, metadata={"help": "AdamW's; not in the paper."})
+    per_device_eval_batch_size: int = field(
+        default=32, metadata={"help": "Windows a step when the checkpoint is chosen."}
+    )
+    eval_strategy: str = field(
+        default="steps", metadata={"help": "When the labels of `select` are scored."}
+    )
+    eval_steps: float | None = field(
+        default=200, metadata={"help": "Steps between two scorings of `select`."}
+    )
+    save_strategy: str = field(default="steps", metadata={"help": "When a checkpoint is kept."})
+    save_steps: float = field(default=200, metadata={"help": "Steps between two checkpoints."})
+    save_total_limit: int | None = field(
+        default=2, metadata={"help": "Checkpoints kept: the best and the last."}
+    )
+    load_best_model_at_end: bool = field(
+        default=True, metadata={"help": "Keep the checkpoint with the least loss on `select`."}
+    )
+    metric_for_best_model: str | None = field(
+        default="label_loss", metadata={"help": "Mean negative log-likelihood of the labels."}
+    )
+    greater_is_better: bool | None = field(
+        default=False, metadata={"help": "A loss: less is better."}
+    )
+    logging_steps: float = field(default=10, metadata={"help": "Steps between two log lines."})
+    report_to: str | list[str] | None = field(
+        default="none", metadata={"help": "Trackers, such as tensorboard or wandb."}
+    )
+    remove_unused_columns: bool = field(
+        default=False, metadata={"help": "Fixed: the batches are not a table of columns."}
+    )
+
+    def __post_init__(self) -> None:
+        """Check what no run could use."""
+        super().__post_init__()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+        self.label_names = ["label"]
+        for name in ("fit_split", "select_split"):
+            if getattr(self, name) not in SPLITS:
+                raise ValueError(f"no split {getattr(self, name)!r}; there are {', '.join(SPLITS)}")
+        if self.stride < 1 or self.window < 1:
+            raise ValueError(
+                f"stride and window must be at least 1 bar; got {self.stride} and {self.window}"
+            )
+
+
+def sft_config(out: str | Path, **settings: Any) -> SFTConfig:
+    """Return the paper's settings, for ``tiny`` those it was trained with.
+
+    Parameters
+    ----------
+    out : path
+        Folder of checkpoints and of the trained router.
+    **settings
+        Fields of ``SFTConfig`` and ``TrainingArguments``; None leaves the default.
+    """
+    given = {name: value for name, value in settings.items() if value is not None}
+    own = dict(TINY) if given.get("model", "tiny") == "tiny" else {}
+    if "bf16" in own and not torch.cuda.is_available():
+        own["use_cpu"] = True
+    return SFTConfig(output_dir=str(out), **{**own, **given})
+
+
+def training_assets(source: str) -> dict[str, pd.DataFrame]:
+    """Return the bars of a folder of prices, or of ``simulated:COUNT`` markets, by symbol."""
+    kind, colon, count = source.partition(":")
+    if kind != "simulated" or not colon:
+        return load_folder(source)
+    if not count.isdecimal() or int(count) < 1:
+        raise ValueError(f"{source}: simulated needs how many markets: simulated:40")
+    seeds = range(FIRST_SEED, FIRST_SEED + int(count))
+    return {f"SIM{seed}": simulated_bars(seed, start=START)[0] for seed in seeds}
+
+
+def licensed(source: str) -> bool:
+    """Return whether prices of this source may be under a licence: all but simulated ones."""
+    return not source.startswith("simulated:")
+
+
+def prepare(
+    router: Router, assets: Mapping[str, pd.DataFrame], config: SFTConfig, split: str
+) -> list[Sample]:
+    """Return the samples of a split, with reviewed labels where there are any."""
+    windows = labelled_windows(assets, split, config.stride, config.window, router.config.lookback)
+    if windows.empty:
+        raise ValueError(
+            f"no window of {config.window} bars lies in the split {split!r} of {config.data}; "
+            "give prices of earlier or more years"
+        )
+    if config.labels is not None:
+        windows = apply_review(windows, pd.read_csv(config.labels))
+    if split == config.fit_split and config.samples is not None and config.samples < len(windows):
+        rows = np.random.default_rng(config.seed).choice(
+            len(windows), config.samples, replace=False
+        )
+        windows = windows.iloc[np.sort(rows)].reset_index(drop=True)
+    log.info("%s: %d windows\n%s", split, len(windows), class_balance(windows["label"]))
+    return trend_samples(assets, windows, router.config.lookback, config.anonymous, config.seed)
+
+
+def train_sft(
+    router: Router, assets: Mapping[str, pd.DataFrame], config: SFTConfig, progress: bool = True
+) -> SFTTrainer:
+    """Train a router in place and write it, with its checkpoints, to ``config.output_dir``.
+
+    Parameters
+    ----------
+    router : Router
+    assets : mapping of str to DataFrame
+        Validated bars by symbol.
+    config : SFTConfig
+        With ``resume_from_checkpoint`` the run goes on where its last whole checkpoint stands.
+
+    Raises
+    ------
+    LossError
+        If the loss is not a number; the batch lies in the output folder.
+    """
+    out = Path(str(config.output_dir))
+    checkpoint = _checkpoint(out, config)
+    with config.main_process_first(desc="seeing charts"):
+        fit = prepare(router, assets, config, config.fit_split)
+        select = prepare(router, assets, config, config.select_split)
+        folder = None if config.vision_folder is None else Path(config.vision_folder)
+        charts = [
+            see(router, [one.observation for one in part], folder, progress)
+            for part in (fit, select)
+        ]
+    if not router.config.training:
+        fit_scaler(router, fit)
+    record = _record(config, fit, select)
+    if checkpoint is not None:
+        _same_run(checkpoint, record)
+    trainable(router)
+    router.config.training = {**router.config.training, STAGE: record}
+    router.config.trained = _dates(router, fit, select)
+    trainer = SFTTrainer(
+        AnswerModel(router, config.text_weight),
+        config,
+        Answers(router, fit, charts[0]),
+        Answers(router, select, charts[1]),
+        progress,
+    )
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    finish(router, fit, trainer)
+    if config.should_save:
+        write_final(router, out)
+    if config.push_to_hub and config.should_save:
+        router.push_to_hub(config.hub_model_id or out.name, token=config.hub_token)
+    return trainer
+
+
+def evaluate_sft(
+    router: Router,
+    assets: Mapping[str, pd.DataFrame],
+    config: SFTConfig,
+    split: str = "validation",
+    progress: bool = True,
+) -> Evaluation:
+    """Return a router's figures on a split, against references fitted on ``config.fit_split``."""
+    fit, scored = (prepare(router, assets, config, part) for part in (config.fit_split, split))
+    folder = None if config.vision_folder is None else Path(config.vision_folder)
+    return evaluate(router, fit, scored, split, config.seed, folder, progress)
+
+
+def trainable(router: Router) -> None:
+    """Let the router's adapter and the series' projection learn, and nothing else."""
+    router.requires_grad_(False)
+    router.vlm.set_adapter(ADAPTER)
+    router.series.project.requires_grad_("T" in router.config.modalities)
+
+
+def finish(router: Router, fit: list[Sample], trainer: SFTTrainer) -> None:
+    """Freeze everything, start the experts as copies, and write down what was learned from."""
+    copy_adapter(router)
+    router.requires_grad_(False)
+    router.eval()
+    counts = np.bincount([one.label for one in fit], minlength=len(LABELS))
+    history = {
+        "prior": dict(zip(LABELS, (counts / counts.sum()).tolist(), strict=True)),
+        "steps": trainer.state.global_step,
+        "best step": trainer.state.best_global_step,
+        "label loss on select": trainer.state.best_metric,
+    }
+    router.config.training[STAGE] = {**router.config.training[STAGE], **history}
+    router.refresh()
+
+
+def fit_scaler(router: Router, samples: list[Sample]) -> None:
+    """Set mean and deviation of the series to those of the samples, all of the training split."""
+    series = np.concatenate([one.observation.series for one in samples]).astype(np.float64)
+    router.series.mean.copy_(torch.from_numpy(series.mean(axis=0)))
+    # A column that never moves stays as it is, at zero.
+    router.series.deviation.copy_(torch.from_numpy(np.maximum(series.std(axis=0), 1e-6)))
+    router.refresh()
+
+
+def _checkpoint(out: Path, config: SFTConfig) -> Path | None:
+    """Return the checkpoint to go on from; refuse to mix a new run with an old one's."""
+    asked = config.resume_from_checkpoint
+    found = last_checkpoint(out)
+    if asked and str(asked).lower() not in ("true", "1"):
+        return Path(str(asked))
+    if asked or found is None:
+        return found
+    raise ValueError(
+        f"{found} is of an earlier run; add --resume to go on from there, or choose another folder"
+    )
+
+
+def _record(config: SFTConfig, fit: list[Sample], select: list[Sample]) -> dict[str, Any]:
+    """Return what made the router: settings, seeds, digests of data, version of the code."""
+    names = (
+        *("model", "stride", "window", "fit_split", "select_split", "text_weight", "anonymous"),
+        *("learning_rate", "per_device_train_batch_size", "gradient_accumulation_steps"),
+        *("num_train_epochs", "max_steps", "max_grad_norm", "seed", "bf16"),
+    )
+    answers = [f"{one.observation.digest} {one.answer}" for one in (*fit, *select)]
+    return {
+        **{name: getattr(config, name) for name in names},
+        "windows": len(fit),
+        "data": digest(*answers),
+        "mmdrex": mmdrex.__version__,
+    }
+
+
+def _same_run(checkpoint: Path, record: dict[str, Any]) -> None:
+    """Refuse to go on with other data or settings than the checkpoint was made with."""
+    kept = MMDREXConfig.from_pretrained(checkpoint).training.get(STAGE, {})
+    other = [name for name, value in record.items() if kept.get(name) != value]
+    if other:
+        told = ", ".join(f"{name} (was {kept.get(name)}, is {record[name]})" for name in other)
+        raise ValueError(f"{checkpoint} can't be resumed with another {told}")
+
+
+def _dates(router: Router, *parts: list[Sample]) -> list[str]:
+    """Return the first and last day whose outcomes training has seen, earlier stages included."""
+    first = min(one.observation.time for part in parts for one in part)
+    last = max(one.until for part in parts for one in part)
+    before = [pd.Timestamp(date) for date in router.config.trained or ()]
+    return [f"{min([first, *before]):%Y-%m-%d}", f"{max([last, *before]):%Y-%m-%d}"]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train from a YAML file or options: ``python -m mmdrex.training.sft sft.yaml``."""
+    given = sys.argv[1:] if arguments is None else arguments
+    parser = HfArgumentParser(SFTConfig)  # type: ignore[arg-type]  # its stub wants an own type
+    if len(given) == 1 and given[0].endswith((".yaml", ".yml")):
+        (config,) = parser.parse_yaml_file(given[0])
+    else:
+        (config,) = parser.parse_args_into_dataclasses(given)
+    logging.basicConfig(level=logging.INFO)
+    router = Router.from_pretrained(config.model, seed=config.seed)
+    train_sft(router, training_assets(config.data), config)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""transformers' ``Trainer`` with router folders as checkpoints and the labels as its figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from scipy.special import log_softmax
+from torch import nn
+from transformers import EvalPrediction, Trainer, TrainerCallback
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+from mmdrex.errors import LossError
+from mmdrex.router import storage
+from mmdrex.training.answers import AnswerModel, Answers, Collator
+from mmdrex.training.checkpoints import disk_errors, keep_batch, load_weights
+from mmdrex.training.trend_scores import balanced_accuracy, confusion_matrix
+
+if TYPE_CHECKING:
+    from mmdrex.training.sft import SFTConfig
+
+SHOWN = {"loss": "loss", "eval_label_loss": "select", "eval_balanced_accuracy": "balanced"}
+
+
+class _Figures(ProgressCallback):
+    """A progress bar with the figures that matter, in place of a line per log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.figures: dict[str, str] = {}
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """Show what was logged behind the bar."""
+        if self.training_bar is not None and logs:
+            found = {SHOWN[name]: f"{value:.3f}" for name, value in logs.items() if name in SHOWN}
+            self.figures |= found
+            self.training_bar.set_postfix(self.figures)
+
+
+def label_figures(prediction: EvalPrediction) -> dict[str, float]:
+    """Return mean negative log-likelihood, accuracy and balanced accuracy of labels' logits."""
+    logits, label = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
+    probabilities = log_softmax(logits.astype(np.float64), axis=1)
+    counts = confusion_matrix(label, logits.argmax(axis=1))
+    return {
+        "label_loss": float(-probabilities[np.arange(len(label)), label].mean()),
+        "accuracy": float(np.trace(counts) / counts.sum()),
+        "balanced_accuracy": float(balanced_accuracy(counts)),
+    }
+
+
+class SFTTrainer(Trainer):
+    """Trains ``AnswerModel``; a checkpoint is a saved router beside Trainer's own state.
+
+    Parameters
+    ----------
+    model : AnswerModel
+    config : SFTConfig
+    fit, select : Answers
+        Windows learned from and windows the checkpoint is chosen on.
+    progress : bool
+        Show a progress bar.
+    """
+
+    def __init__(
+        self,
+        model: AnswerModel,
+        config: SFTConfig,
+        fit: Answers,
+        select: Answers,
+        progress: bool = True,
+    ) -> None:
+        config.disable_tqdm = True  # the bar is ours
+        pad = model.router.processor.tokenizer.pad_token_id
+        super().__init__(
+            model=model,
+            args=config,
+            data_collator=Collator(pad),
+            train_dataset=fit,
+            eval_dataset=select,
+            compute_metrics=label_figures,
+        )
+        self.router = model.router
+        self.remove_callback(PrinterCallback)
+        if progress:
+            bar: type[TrainerCallback] = _Figures
+            self.add_callback(bar)
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """Return the loss; stop where it is not a number, with the batch kept."""
+        outputs = model(**inputs)
+        loss = outputs["loss"]
+        if not torch.isfinite(loss):
+            step = self.state.global_step
+            path = Path(str(self.args.output_dir)) / f"bad_batch_{step}.safetensors"
+            keep_batch(inputs, path)
+            raise LossError(
+                f"the loss is {loss.item()} at step {step}; its batch is kept in {path}. A "
+                "smaller learning rate or max_grad_norm helps, or float32 in place of bf16"
+            )
+        return (loss, outputs) if return_outputs else loss
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """Write the router's own files."""
+        folder = Path(output_dir or str(self.args.output_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.args.should_save:
+            storage.write_router(self.router, folder)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        with disk_errors(Path(str(self.args.output_dir))):
+            super()._save_checkpoint(model, trial)
+
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: nn.Module | None = None
+    ) -> None:
+        load_weights(self.router, Path(resume_from_checkpoint))
+
+    def _load_best_model(self) -> None:
+        best = self.state.best_model_checkpoint
+        if best is not None:
+            load_weights(self.router, Path(best))
