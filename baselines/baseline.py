@@ -36,17 +36,26 @@ class Baseline(ABC):
     ----------
     name : str
         Its key in ``BASELINES``.
+    learns : bool
+        Whether it has to be fitted before it trades.
     trained : tuple of (str, str) or None
         First and last day of the bars it was fitted and chosen on; None where nothing is learned.
     """
 
     name: ClassVar[str]
+    learns: ClassVar[bool] = False
     trained: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
-        for name, value in self.settings.items():
-            if type(value) is int and value < (0 if name == "seed" else 1):
-                raise ValueError(f"{self.name}: {name} must be a positive number, not {value}")
+        for field in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
+            value = getattr(self, field.name)
+            if type(value) is not type(field.default) and not (
+                isinstance(field.default, float) and type(value) is int
+            ):
+                kind = type(field.default).__name__
+                raise TypeError(f"{self.name}: {field.name} must be of type {kind}, not {value!r}")
+            if type(value) is int and value < (0 if field.name == "seed" else 1):
+                raise ValueError(f"{self.name}: {field.name} must be positive, not {value}")
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -60,7 +69,9 @@ class Baseline(ABC):
         Raises
         ------
         TypeError
-            For a setting the baseline does not have.
+            For a setting the baseline does not have, or a value of another type.
+        ValueError
+            For a number that is not positive.
         """
         known = [field.name for field in fields(cls)]  # type: ignore[arg-type]  # a dataclass too
         for name in settings:

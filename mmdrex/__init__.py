@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from baselines.backtrader import backtrader_strategy as backtrader_strategy
     from mmdrex.data.bars import load_bars as load_bars
     from mmdrex.data.sample import sample_bars as sample_bars
     from mmdrex.data.simulated import simulated_bars as simulated_bars
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from mmdrex.engines.backtrader import Returns as Returns
     from mmdrex.engines.backtrader import Routing as Routing
     from mmdrex.engines.backtrader import Weights as Weights
-    from mmdrex.engines.backtrader import backtrader_strategy as backtrader_strategy
     from mmdrex.engines.backtrader import make_cerebro as make_cerebro
     from mmdrex.engines.comparison import compare as compare
     from mmdrex.engines.planning import plan as plan

@@ -8,15 +8,18 @@ bars to targets, the only thing an engine knows.
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from numpy.typing import ArrayLike
 
 import strategies
-from baselines import BASELINES
+from baselines import BASELINES, load
 from strategies.rule import did_you_mean
 
 Producer = Callable[[pd.DataFrame], pd.Series]
@@ -29,7 +32,7 @@ PUBLIC: dict[str, str] = {
     "Router": "mmdrex.router.router",
     "Routing": "mmdrex.engines.backtrader",
     "Weights": "mmdrex.engines.backtrader",
-    "backtrader_strategy": "mmdrex.engines.backtrader",
+    "backtrader_strategy": "baselines.backtrader",
     "compare": "mmdrex.engines.comparison",
     "load_bars": "mmdrex.data.bars",
     "make_cerebro": "mmdrex.engines.backtrader",
@@ -67,13 +70,15 @@ def producer(source: str | Callable[[pd.DataFrame], ArrayLike]) -> Producer:
     Parameters
     ----------
     source : str or callable
-        Name of a rule or a baseline that needs no fitting, or a function of bars (T rows) that
-        returns a Series or array of shape (T,).
+        Name of a rule or of a baseline that needs no fitting, the folder of a fitted one,
+        ``"mine.py:my_targets"``, or a function of bars (T rows) that returns a Series or array of
+        shape (T,).
 
     Raises
     ------
     ValueError
-        For an unknown name; by the returned function, for targets of a wrong shape or range.
+        For an unknown name, or a baseline that has to be fitted; by the returned function, for
+        targets of a wrong shape or range.
 
     Examples
     --------
@@ -86,14 +91,54 @@ def producer(source: str | Callable[[pd.DataFrame], ArrayLike]) -> Producer:
     if source in strategies.POOL:
         return partial(strategies.targets, source)
     if source in BASELINES:
-        return _checked(BASELINES[source]().targets)
+        baseline = BASELINES[source]()
+        if baseline.learns:
+            raise ValueError(
+                f"{source} has to be fitted: `mmdrex fit {source}`, then give the folder it wrote"
+            )
+        return _checked(baseline.targets)
+    if Path(source).is_dir():
+        return _checked(load(source).targets)
+    if ".py:" in source:
+        from mmdrex.engines.contract import targets_of
+
+        return _checked(targets_of(from_file(source)))
     raise ValueError(f"no strategy {source!r}.{did_you_mean(source, producers())}")
+
+
+def from_file(source: str) -> Any:
+    """Return the object that ``"mine.py:Name"`` says.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file has no such name; a near one is suggested.
+    """
+    path, _, name = source.rpartition(":")
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no file {path}; check the path in {source!r}")
+    spec = importlib.util.spec_from_file_location(f"user_{Path(path).stem}", path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # backtrader looks a strategy's module up there
+    spec.loader.exec_module(module)
+    if not hasattr(module, name):
+        known = [other for other in vars(module) if not other.startswith("_")]
+        raise ValueError(f"no {name!r} in {path}.{did_you_mean(name, known)}")
+    return getattr(module, name)
 
 
 def _checked(targets: Callable[[pd.DataFrame], ArrayLike]) -> Producer:
     from mmdrex.engines.guard import checked_target  # numba is not needed to look up a name
 
     def produce(bars: pd.DataFrame) -> pd.Series:
-        return pd.Series(checked_target(bars, targets(bars)), index=bars.index, name="target")
+        given = targets(bars)
+        series = pd.Series(checked_target(bars, given), index=bars.index, name="target")
+        if isinstance(given, pd.Series):
+            series.attrs = given.attrs  # the training dates of a fitted baseline
+        return series
 
     return produce

@@ -83,8 +83,13 @@ def test_unknown_setting_is_answered_with_a_near_one():
 
 
 def test_period_of_zero_bars_is_refused():
-    with pytest.raises(ValueError, match="n must be a positive number"):
+    with pytest.raises(ValueError, match="n must be positive"):
         BASELINES["wr"](n=0)
+
+
+def test_setting_of_another_type_is_refused():
+    with pytest.raises(TypeError, match="n must be of type int, not 'two'"):
+        BASELINES["wr"].with_settings(n="two")
 
 
 def test_folder_without_a_baseline_is_named(tmp_path):
