@@ -32,7 +32,7 @@ from mmdrex.router.vocabulary import LABELS, train_tokenizer
 from mmdrex.training.assets import HELD_OUT
 from mmdrex.training.chart_windows import ChartWindows, chart_windows, simulated_markets
 from mmdrex.training.exam import examine
-from mmdrex.training.language import LanguageConfig, train_language
+from mmdrex.training.language import LanguageConfig, see, train_language
 from mmdrex.training.vision import VisionConfig, train_vision
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def train_charts(
 ) -> None:
     """Write a ``tiny`` that has been through stage 0 to the folder ``out``.
 
-    A vision tower that an earlier, interrupted run left there is taken up.
+    The vision tower and the image tokens that an earlier, interrupted run left there are taken up.
 
     Parameters
     ----------
@@ -92,7 +92,15 @@ def train_charts(
     router.series.deviation.copy_(torch.from_numpy(series.std(axis=0)))
     if len(router.series.mean) != len(FEATURES):
         raise ValueError("the scaler does not fit the features")
-    train_language(router, observations, language, progress)
+    seen_before = out / "seen.safetensors"
+    if seen_before.exists():
+        tokens = load_file(seen_before)["tokens"]
+        log.info("image tokens taken from %s", seen_before)
+    else:
+        tokens = see(router, observations, language.compile, progress)
+        with replacing(seen_before) as aside:
+            save_file({"tokens": tokens}, aside)
+    train_language(router, observations, tokens, language, progress)
     store(router, out / "tiny")
     if any(symbol in HELD_OUT for symbol in assets):
         stored = Router.from_pretrained(str(out / "tiny"), cache=False)

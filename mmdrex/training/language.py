@@ -22,7 +22,7 @@ from mmdrex.router.processor import Inputs, MMDREXProcessor
 from mmdrex.router.router import Router
 from mmdrex.training.chart_windows import charts
 from mmdrex.training.reading import Reading, ReadingHeads, answers, unexplained
-from mmdrex.training.vision import image_tokens, schedule
+from mmdrex.training.vision import fast_tower, image_tokens, schedule
 
 log = logging.getLogger(__name__)
 
@@ -31,30 +31,35 @@ log = logging.getLogger(__name__)
 class LanguageConfig:
     """Settings of the second half; the defaults trained the shipped ``tiny``."""
 
-    windows: int = 24_000
+    windows: int = 20_000
     steps: int = 3000
-    batch: int = 32
+    batch: int = 16
     # Share of the steps per set of modalities; the charts, which are hardest, get most.
-    shares: tuple[tuple[str, float], ...] = (("V", 0.7), ("T", 0.1), ("L", 0.1), ("VTL", 0.1))
+    shares: tuple[tuple[str, float], ...] = (("V", 0.85), ("T", 0.05), ("L", 0.05), ("VTL", 0.05))
     text_weight: float = 0.1  # of predicting the prompt's next token
-    learning_rate: float = 1e-3
+    # Muon on the layers' matrices: after 150 steps it explained as much as AdamW after 400.
+    matrix_rate: float = 0.02
+    learning_rate: float = 1e-3  # AdamW on embeddings, norms, projection and heads
     weight_decay: float = 0.01
-    warmup: int = 100
+    warmup: int = 50
     clip: float = 1.0
     seed: int = 42
     compile: bool = True  # fuse MLPs and norms; needs a C++ compiler
 
 
 @torch.inference_mode()
-def see(router: Router, observations: Sequence[Observation], progress: bool) -> torch.Tensor:
+def see(
+    router: Router, observations: Sequence[Observation], compiled: bool, progress: bool
+) -> torch.Tensor:
     """Return the image tokens of every observation: (N, 128, width), float16."""
     model = router.backbone
     parts = []
-    for start in tqdm(range(0, len(observations), 16), desc="seeing", disable=not progress):
-        batch = observations[start : start + 16]
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            wide, near = image_tokens(model, *charts([one.window for one in batch]))
-        parts.append(torch.cat([wide, near], dim=1).half())
+    with fast_tower(model.model.visual, compiled):
+        for start in tqdm(range(0, len(observations), 16), desc="seeing", disable=not progress):
+            batch = observations[start : start + 16]
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                wide, near = image_tokens(model, *charts([one.window for one in batch]))
+            parts.append(torch.cat([wide, near], dim=1).half())
     return torch.cat(parts)
 
 
@@ -83,6 +88,7 @@ class _Batch:
 def train_language(
     router: Router,
     observations: Sequence[Observation],
+    tokens: torch.Tensor,
     config: LanguageConfig | None = None,
     progress: bool = True,
 ) -> ReadingHeads:
@@ -94,30 +100,35 @@ def train_language(
         With fresh adapters, whose product is zero; they stay so.
     observations : sequence of Observation
         Of the training split.
+    tokens : float16 tensor of shape (N, 128, width)
+        Their image tokens, from ``see``.
     """
     settings = config or LanguageConfig()
     rng = np.random.default_rng(settings.seed)
-    tokens = see(router, observations, progress)
     adapted_layers, router.config.lora_layers = router.config.lora_layers, 0  # all one trunk
-    heads, parameters = _prepare(router, settings)
-    optimizer = torch.optim.AdamW(
-        parameters, settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
+    heads, matrices, others = _prepare(router, settings)
+    parameters = [*matrices, *others]
+    optimizers: tuple[torch.optim.Optimizer, ...] = (
+        torch.optim.Muon(matrices, settings.matrix_rate, weight_decay=settings.weight_decay),
+        torch.optim.AdamW(others, settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
     )
+    rates = (settings.matrix_rate, settings.learning_rate)
     names, shares = zip(*settings.shares, strict=True)
     processors = {name: modal_processor(router.processor, name) for name in names}
     kinds = rng.choice(names, size=settings.steps, p=shares)
     bar = trange(settings.steps, desc="answering", disable=not progress)
     started = time.monotonic()
     for step in bar:
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * schedule(step, settings.warmup, settings.steps)
+        share = schedule(step, settings.warmup, settings.steps)
+        for optimizer, rate in zip(optimizers, rates, strict=True):
+            optimizer.param_groups[0]["lr"] = rate * share
         rows = rng.integers(len(observations), size=settings.batch)
         asked = [observations[row] for row in rows]
         truth = answers([one.window for one in asked])
         kind = str(kinds[step])
         batch = _Batch(processors[kind](asked), router.processor.tokenizer.pad_token_id)
         vision = list(tokens[rows].float()) if "V" in kind else []
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", dtype=torch.bfloat16), router.vlm.disable_adapter():
             states = router.trunk(batch.inputs, vision).states.float()
         last = states[torch.arange(len(rows)), batch.last]
         loss = heads.loss(last, truth)
@@ -125,8 +136,9 @@ def train_language(
             loss = loss + settings.text_weight * _text_loss(router, states, batch.labels)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, settings.clip)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         if kind == "V" and step % 10 == 0:
             bar.set_postfix(_figures(heads, last.detach(), truth))
     log.info("language: %d steps in %.0f s", settings.steps, time.monotonic() - started)
@@ -136,13 +148,15 @@ def train_language(
     return heads
 
 
-def _prepare(router: Router, settings: LanguageConfig) -> tuple[ReadingHeads, list[nn.Parameter]]:
-    """Make the language model trainable, its fresh adapters not, and return what is trained."""
+def _prepare(
+    router: Router, settings: LanguageConfig
+) -> tuple[ReadingHeads, list[nn.Parameter], list[nn.Parameter]]:
+    """Make the language model trainable, its fresh adapters not.
+
+    Return the heads, the matrices of the layers, and everything else that is trained.
+    """
     router.eval()
     language = router.backbone.model.language_model
-    for name, parameter in language.named_parameters():
-        parameter.requires_grad_("lora_" not in name)
-    router.series.requires_grad_(True)
     if settings.compile:
         for layer in language.layers:
             for part in (layer.mlp, layer.input_layernorm, layer.post_attention_layernorm):
@@ -150,8 +164,15 @@ def _prepare(router: Router, settings: LanguageConfig) -> tuple[ReadingHeads, li
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         heads = ReadingHeads(language.config.hidden_size)
-    trained = [*language.parameters(), *router.series.parameters(), *heads.parameters()]
-    return heads, [parameter for parameter in trained if parameter.requires_grad]
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = [*router.series.parameters(), *heads.parameters()]
+    for name, parameter in language.named_parameters():
+        if "lora_" not in name:
+            inner = name.startswith("layers.") and parameter.ndim == 2
+            (matrices if inner else others).append(parameter)
+    for parameter in (*matrices, *others):
+        parameter.requires_grad_(True)
+    return heads, matrices, others
 
 
 def modal_processor(processor: MMDREXProcessor, modalities: str) -> MMDREXProcessor:

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MethodType
+from typing import Any
 
 import numpy as np
 import torch
@@ -91,6 +94,20 @@ def image_tokens(
     return first.view(len(wide), -1, tokens.shape[-1]), second.view(len(near), -1, tokens.shape[-1])
 
 
+@contextmanager
+def fast_tower(tower: Any, compiled: bool) -> Iterator[None]:
+    """Embed patches by a matrix product, and fuse MLPs and norms if a C++ compiler may be used."""
+    tower.patch_embed.forward = MethodType(embed_patches, tower.patch_embed)
+    if compiled:
+        for block in tower.blocks:
+            for part in (block.mlp, block.norm1, block.norm2):
+                part.compile()
+    try:
+        yield
+    finally:
+        del tower.patch_embed.forward
+
+
 def schedule(step: int, warmup: int, steps: int) -> float:
     """Return the share of the learning rate: linear warm-up, then a cosine to zero."""
     if step < warmup:
@@ -118,11 +135,6 @@ def train_vision(
     settings = config or VisionConfig()
     rng = np.random.default_rng(settings.seed)
     tower = model.model.visual
-    tower.patch_embed.forward = MethodType(embed_patches, tower.patch_embed)
-    if settings.compile:
-        for block in tower.blocks:
-            for part in (block.mlp, block.norm1, block.norm2):
-                part.compile()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         heads = Reconstruction(tower.config.out_hidden_size)
@@ -133,32 +145,36 @@ def train_vision(
     sample = np.stack([shown(windows.window(int(i))) for i in rng.integers(len(windows), size=500)])
     variance = torch.from_numpy(sample.var(axis=(0, 2)))[:, None]  # (DRAWN, 1)
 
-    bar = trange(settings.steps, desc="reading charts", disable=not progress)
-    started = time.monotonic()
-    for step in bar:
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * schedule(step, settings.warmup, settings.steps)
-        batch = [windows.window(int(i)) for i in rng.integers(len(windows), size=settings.batch)]
-        truth = torch.from_numpy(np.stack([shown(window) for window in batch]))  # (B, DRAWN, T)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            wide, near = heads(*image_tokens(model, *charts(batch)))
-        error_wide = (wide.float() - truth).square() / variance
-        error_near = (near.float() - truth[..., -LOCAL_BARS:]).square() / variance
-        loss = error_wide.mean() + error_near.mean()
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, settings.clip)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        if checkpoint and (step + 1) % 200 == 0:
-            with replacing(checkpoint) as aside:
-                save_file(tower.state_dict(), aside)
-        if step % 20 == 0:
-            close = DRAWN.index("close")
-            bar.set_postfix(
-                unexplained=f"{0.5 * loss.item():.4f}",
-                close=f"{1 - error_wide[:, close].mean().item():.4f}",
-                rsi=f"{1 - error_wide[:, DRAWN.index('rsi')].mean().item():.4f}",
-            )
+    with fast_tower(tower, settings.compile):
+        bar = trange(settings.steps, desc="reading charts", disable=not progress)
+        started = time.monotonic()
+        for step in bar:
+            for group in optimizer.param_groups:
+                group["lr"] = settings.learning_rate * schedule(
+                    step, settings.warmup, settings.steps
+                )
+            batch = [
+                windows.window(int(i)) for i in rng.integers(len(windows), size=settings.batch)
+            ]
+            truth = torch.from_numpy(np.stack([shown(window) for window in batch]))  # (B, DRAWN, T)
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                wide, near = heads(*image_tokens(model, *charts(batch)))
+            error_wide = (wide.float() - truth).square() / variance
+            error_near = (near.float() - truth[..., -LOCAL_BARS:]).square() / variance
+            loss = error_wide.mean() + error_near.mean()
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, settings.clip)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            if checkpoint and (step + 1) % 200 == 0:
+                with replacing(checkpoint) as aside:
+                    save_file(tower.state_dict(), aside)
+            if step % 20 == 0:
+                close = DRAWN.index("close")
+                bar.set_postfix(
+                    unexplained=f"{0.5 * loss.item():.4f}",
+                    close=f"{1 - error_wide[:, close].mean().item():.4f}",
+                    rsi=f"{1 - error_wide[:, DRAWN.index('rsi')].mean().item():.4f}",
+                )
     log.info("vision: %d steps in %.0f s", settings.steps, time.monotonic() - started)
-    del tower.patch_embed.forward
     return heads
