@@ -27,6 +27,9 @@ BASELINES = Table(
         "bbi": "baselines.bbi:BBI",
         "wr": "baselines.wr:WR",
         "bias": "baselines.bias:BIAS",
+        "finagent": "baselines.finagent:FinAgent",
+        "finmem": "baselines.finmem:FinMem",
+        "llmoe": "baselines.llmoe:LLMoE",
     }
 )
 

@@ -74,7 +74,11 @@ class Agent(Baseline):
     seed: int = 42
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        # Several settings may be None, which the check of the other baselines does not know.
+        for name in ("calls", "tokens", "every", "seed"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < (name != "seed")):
+                raise ValueError(f"{self.name}: {name} must be a positive number, not {value!r}")
         if "api_key" in self.llm_settings:
             raise ValueError("a key does not belong into settings: put it into $OPENAI_API_KEY")
         self._model: LLM | None = None

@@ -31,10 +31,14 @@ class Market:
     bars : DataFrame of shape (T, 5)
     anonymous : bool
         No symbol, no dates, and prices on a scale where the last close is 100.
+    symbol : str, optional
+        Else the bars' own.
     """
 
-    def __init__(self, bars: pd.DataFrame, anonymous: bool = False) -> None:
-        self.symbol = str(bars.attrs.get("symbol", "asset"))
+    def __init__(
+        self, bars: pd.DataFrame, anonymous: bool = False, symbol: str | None = None
+    ) -> None:
+        self.symbol = symbol or str(bars.attrs.get("symbol", "asset"))
         self.name = "the asset" if anonymous else plain_name(self.symbol)
         self.anonymous = anonymous
         self.index = pd.DatetimeIndex(bars.index)
