@@ -77,7 +77,7 @@ def parse(text: str, form: type[Form]) -> Form:
         If the reply is too long, holds no JSON object, or the object does not fit.
     """
     if len(text) > REPLY_LIMIT:
-        raise AnswerError(f"it has {len(text)} characters; at most {REPLY_LIMIT} are read")
+        raise AnswerError(f"it has more than {REPLY_LIMIT} characters")
     start = text.find("{")
     if start < 0:
         raise AnswerError("there is no JSON object in it")

@@ -11,12 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from mmdrex.errors import NoReplyError
-from mmdrex.llm.answers import AnswerError, Form, parse
+from mmdrex.errors import LLMError, NoReplyError
+from mmdrex.llm.answers import REPLY_LIMIT, AnswerError, Form, parse
 from mmdrex.llm.backends import Backend, BusyError, RefusedError, open_backend
 from mmdrex.llm.budget import Budget
 from mmdrex.llm.ledger import Ledger
-from mmdrex.llm.request import Message, Reply, Request
+from mmdrex.llm.request import Message, Reply, Request, clean
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ class LLM:
             except AnswerError as error:
                 log.info("%s: unusable reply %d: %s", request.task, correction + 1, error)
                 reason = str(error)
-                request = _corrected(request, reply.text, reason)
+                request = _corrected(request, reply.text, f"{reason} (try {correction + 1})")
         raise NoReplyError(
             f"{request.task}: no usable reply in {self.corrections + 1} tries; the last: {reason}"
         )
@@ -136,11 +136,17 @@ class LLM:
             start = time.monotonic()
             reply, wait, final = None, 0.0, attempt == self.attempts
             try:
-                reply = self.backend.reply(request)
+                reply = _cut(self.backend.reply(request))
             except BusyError as error:
                 reason, wait = str(error), error.wait or self.wait * 2 ** (attempt - 1)
             except RefusedError as error:
                 reason, final = str(error), True
+            except LLMError as error:
+                seconds = time.monotonic() - start
+                self.ledger.record(
+                    key, request, self.backend.model, seconds, error=str(error), final=False
+                )
+                raise
             finally:
                 self.budget.count(reply)
             seconds = time.monotonic() - start
@@ -175,6 +181,11 @@ class LLM:
         if first > cutoff:
             return ""
         return f"MODEL MAY KNOW THE OUTCOME (cut-off {cutoff:%Y-%m-%d})"
+
+
+def _cut(reply: Reply) -> Reply:
+    """Return the reply as the ledger keeps it: one character too long stays too long."""
+    return reply._replace(text=clean(reply.text[: REPLY_LIMIT + 1]))
 
 
 def _corrected(request: Request, reply: str, reason: str) -> Request:

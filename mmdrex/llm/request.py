@@ -102,9 +102,10 @@ def clean(text: str) -> str:
     for mark in CHAT_MARKS:
         text = text.replace(mark, "")
     whole = text.encode("utf-8", "ignore").decode("utf-8")
-    return "".join(c for c in whole if c >= " " or c in "\n\t")
+    return whole.translate(_CONTROL)
 
 
+_CONTROL = {code: None for code in range(32) if chr(code) not in "\n\t"}
 CHAT_MARKS = (
     *("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|begin_of_text|>"),
     *("<|start_header_id|>", "<|end_header_id|>", "<|image_pad|>", "<|vision_start|>"),
