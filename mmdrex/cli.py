@@ -124,6 +124,8 @@ def sft(
     seed: Annotated[int, Option(help="Of order, dropout, samples, intervals.")] = 42,
 ) -> None:
     """Stage 1: teach the router the trend of the next 90 bars (supervised fine-tuning)."""
+    if not data and config is None:
+        raise ValueError("--data is missing: a folder of prices, or simulated:40")
     import yaml
 
     from mmdrex.router.router import Router
@@ -195,15 +197,13 @@ def label_import(
     out: Annotated[Path, Option(help="CSV of the labels after review.")],
 ) -> None:
     """Take reviewed labels back and list the conflicts."""
-    import pandas as pd
-
     from mmdrex.data.files import replacing
-    from mmdrex.training.review import import_review
+    from mmdrex.training.review import import_review, read_review
 
-    frames = {path.stem: pd.read_csv(path) for path in reviews}
+    frames = {path.stem: read_review(path) for path in reviews}
     if len(frames) < len(reviews):
         raise ValueError("two reviews have the same file name; rename one after its reviewer")
-    labels, conflicts = import_review(pd.read_csv(original), frames)
+    labels, conflicts = import_review(read_review(original), frames)
     with replacing(out) as aside:
         labels.to_csv(aside, index=False)
     if len(conflicts):
@@ -226,16 +226,15 @@ def label_annotate(
     ] = None,
 ) -> None:
     """Ask a language model to review the labels as another reviewer."""
-    import pandas as pd
-
     from mmdrex.data.files import replacing
     from mmdrex.llm import LLM, Budget
     from mmdrex.training.annotator import annotate
+    from mmdrex.training.review import read_review
     from mmdrex.training.sft import training_assets
 
     longer = {"max_tokens": 4_000} if llm.startswith("openai:") else {}
     model = LLM.open(llm, ledger=ledger, budget=Budget(calls=calls), **longer)
-    reviewed = annotate(training_assets(data), pd.read_csv(original), model, progress=True)
+    reviewed = annotate(training_assets(data), read_review(original), model, progress=True)
     with replacing(out) as aside:
         reviewed.to_csv(aside, index=False)
     print(f"{out}: {int((reviewed['review'] != '').sum())} of {len(reviewed)} windows labelled")

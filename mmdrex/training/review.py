@@ -61,6 +61,22 @@ def export_review(
     return out / "labels.csv"
 
 
+def read_review(path: str | Path) -> pd.DataFrame:
+    """Return a CSV of labels, exported or reviewed; a symbol such as 000001 stays a text.
+
+    Raises
+    ------
+    ValueError
+        If ``symbol`` or ``time`` is missing, or a time is no date.
+    """
+    table = pd.read_csv(path, dtype={"symbol": str, "review": str, "comment": str})
+    _require(table, KEY, str(path))
+    try:
+        return table.assign(time=pd.to_datetime(table["time"]))
+    except ValueError as error:
+        raise ValueError(f"{path}: a time is no date such as 2017-01-31: {error}") from None
+
+
 def import_review(
     original: pd.DataFrame, reviews: Mapping[str, pd.DataFrame]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -72,9 +88,9 @@ def import_review(
     Parameters
     ----------
     original : DataFrame of shape (N, ...)
-        What ``export_review`` wrote.
+        What ``export_review`` wrote, from ``read_review``.
     reviews : mapping of reviewer to DataFrame
-        The reviewed CSVs.
+        The reviewed CSVs, from ``read_review``.
 
     Returns
     -------
@@ -104,8 +120,7 @@ def import_review(
 def apply_review(windows: pd.DataFrame, reviewed: pd.DataFrame) -> pd.DataFrame:
     """Return windows with the label of reviewed ones in place; the others keep the rule's."""
     _require(reviewed, [*KEY, "label"], "the reviewed labels")
-    times = pd.to_datetime(reviewed["time"])
-    keys = zip(reviewed["symbol"].astype(str), times, strict=True)
+    keys = zip(reviewed["symbol"], reviewed["time"], strict=True)
     own = dict(zip(keys, reviewed["label"], strict=True))
     _check_labels(reviewed["label"], "the reviewed labels")
     found = zip(windows["symbol"], windows["time"], windows["label"], strict=True)
@@ -117,15 +132,16 @@ def _votes(base: pd.DataFrame, review: pd.DataFrame, who: str) -> pd.Series:
     _require(review, [*KEY, "review"], who)
     if review.duplicated(KEY).any():
         symbol, time = review.loc[review.duplicated(KEY), KEY].iloc[0]
-        raise ValueError(f"{who} holds {symbol} of {time} twice; leave one row")
-    given = review.set_index(KEY)["review"].replace("", np.nan).dropna().str.strip().str.lower()
+        raise ValueError(f"{who} holds {symbol} of {time:%Y-%m-%d} twice; leave one row")
+    filled = review.set_index(KEY)["review"].replace("", np.nan).dropna()
+    given = filled.astype(str).str.strip().str.lower()
     _check_labels(given, who)
     strange = given.index.difference(base.index)
     if len(strange):
         symbol, time = strange[0]
         raise ValueError(
-            f"{who} labels {symbol} of {time}, which was not exported; review the file that "
-            "mmdrex label export wrote"
+            f"{who} labels {symbol} of {time:%Y-%m-%d}, which was not exported; review "
+            "the file that mmdrex label export wrote"
         )
     return given.reindex(base.index).fillna(base["label"])
 

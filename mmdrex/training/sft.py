@@ -34,7 +34,7 @@ from mmdrex.training.answers import AnswerModel, Answers
 from mmdrex.training.assets import load_folder
 from mmdrex.training.checkpoints import copy_adapter, last_checkpoint, write_final
 from mmdrex.training.labels import STRIDE, class_balance, labelled_windows
-from mmdrex.training.review import apply_review
+from mmdrex.training.review import apply_review, read_review
 from mmdrex.training.seeing import see
 from mmdrex.training.sft_data import ANONYMOUS, Sample, trend_samples
 from mmdrex.training.sft_trainer import SFTTrainer
@@ -137,7 +137,7 @@ class SFTConfig(TrainingArguments):
         default=False, metadata={"help": "A loss: less is better."}
     )
     logging_steps: float = field(default=10, metadata={"help": "Steps between two log lines."})
-    report_to: str | list[str] | None = field(
+    report_to: list[str] | str | None = field(
         default="none", metadata={"help": "Trackers, such as tensorboard or wandb."}
     )
     remove_unused_columns: bool = field(
@@ -201,7 +201,7 @@ def prepare(
             "give prices of earlier or more years"
         )
     if config.labels is not None:
-        windows = apply_review(windows, pd.read_csv(config.labels))
+        windows = apply_review(windows, read_review(config.labels))
     if split == config.fit_split and config.samples is not None and config.samples < len(windows):
         rows = np.random.default_rng(config.seed).choice(
             len(windows), config.samples, replace=False

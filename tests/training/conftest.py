@@ -20,7 +20,9 @@ from mmdrex.router.vocabulary import train_tokenizer
 from mmdrex.training.charts import corpus
 
 
-def make_router(folder: Path, observations: list[Observation], seed: int = 0) -> Router:
+def make_router(
+    folder: Path, observations: list[Observation], modalities: str = "VTL", seed: int = 0
+) -> Router:
     """Return a router with random weights; its backbone lies in ``folder``, so that it reloads."""
     tokenizer = train_tokenizer(corpus(observations))
     record = tiny_config().to_dict()
@@ -46,7 +48,11 @@ def make_router(folder: Path, observations: list[Observation], seed: int = 0) ->
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     config = MMDREXConfig(
-        backbone=str(folder), global_size=[56, 56], local_size=[56, 28], lora_layers=1
+        backbone=str(folder),
+        global_size=[56, 56],
+        local_size=[56, 28],
+        lora_layers=1,
+        modalities=modalities,
     )
     return storage.fresh_router(
         Router, config, model.requires_grad_(False).eval(), tokenizer, seed=seed
@@ -62,9 +68,9 @@ def markets() -> dict[str, pd.DataFrame]:
 @pytest.fixture(scope="session")
 def micro_router(
     markets: dict[str, pd.DataFrame], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[], Router]:
-    """Return a maker of equal small routers."""
+) -> Callable[..., Router]:
+    """Return a maker of equal small routers of given modalities."""
     folder = tmp_path_factory.mktemp("backbone")
     observer = Observer(markets["SIM1"], "SIM1")
     observations = [observer.at(198 + 20 * i) for i in range(40)]
-    return lambda: make_router(folder, observations)
+    return lambda modalities="VTL": make_router(folder, observations, modalities)
