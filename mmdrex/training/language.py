@@ -32,7 +32,7 @@ class LanguageConfig:
     """Settings of the second half; the defaults trained the shipped ``tiny``."""
 
     windows: int = 20_000
-    steps: int = 3000
+    steps: int = 2600
     batch: int = 16
     # Share of the steps per set of modalities; the charts, which are hardest, get most.
     shares: tuple[tuple[str, float], ...] = (("V", 0.85), ("T", 0.05), ("L", 0.05), ("VTL", 0.05))
