@@ -1,0 +1,328 @@
+"""Stage 2: router and experts learn from what their trades earned (MM-DREX, "Stage 2").
+
+    oracle      what every rule earned in every window, simulated once        (training.oracle)
+    schedule    non-overlapping windows of one asset, many episodes at once   (training.episodes)
+    trunks      all that never learns, computed once                          (training.trunks)
+    loop        roll out, then PPO for the experts and eq. 5 for the router
+    at the end the checkpoint with the best reward on `select` is the router
+
+Several processes: ``accelerate launch -m mmdrex.training.rl rl.yaml`` (on CPUs: ``torchrun``).
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.utils import wait_for_everyone
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+from transformers import HfArgumentParser, TrainerCallback, get_scheduler
+from transformers.integrations.integration_utils import get_reporting_integration_callbacks
+from transformers.trainer_callback import (
+    CallbackHandler,
+    DefaultFlowCallback,
+    TrainerControl,
+    TrainerState,
+)
+
+import mmdrex
+from mmdrex.data.costs import COSTS
+from mmdrex.data.windows import first_decision
+from mmdrex.router.router import Router
+from mmdrex.training.checkpoints import last_checkpoint, load_weights, write_final
+from mmdrex.training.episodes import Schedule, schedule
+from mmdrex.training.language import modal_processor
+from mmdrex.training.oracle import Oracle, build_oracle, oracle_digest
+from mmdrex.training.rl_checkpoints import STAGE, agents, forget, load_state, same_run, save
+from mmdrex.training.rl_config import RLConfig
+from mmdrex.training.rl_config import rl_config as rl_config
+from mmdrex.training.rollout import Rewards, Rollout, roll_out, visited
+from mmdrex.training.selection import select_figures
+from mmdrex.training.sft import training_assets
+from mmdrex.training.trunks import Trunks, look
+from mmdrex.training.update import autocast, learn
+from strategies import POOL
+
+log = logging.getLogger(__name__)
+
+Rows = NDArray[np.int64]
+SHOWN = {"reward": "reward", "select_reward": "select", "weights_entropy": "H(w)"}
+
+
+def train_rl(
+    router: Router,
+    oracle: Oracle,
+    fit: NDArray[np.bool_],
+    select: Rows,
+    config: RLConfig,
+    progress: bool = True,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> TrainerState:
+    """Train a router in place and write it, with its checkpoints, to ``config.output_dir``.
+
+    Parameters
+    ----------
+    router : Router
+        From SFT as a rule; left with the weights of the best checkpoint.
+    oracle : Oracle
+    fit : ndarray of bool of shape (N,)
+        Which windows of the oracle's table may be trained on.
+    select : ndarray of int of shape (M,)
+        The windows on which the checkpoint is chosen.
+    config : RLConfig
+        With ``resume_from_checkpoint`` the run goes on where its last whole checkpoint stands.
+    progress : bool
+    callbacks : sequence of TrainerCallback
+
+    Returns
+    -------
+    TrainerState
+        With the history of all figures.
+
+    Raises
+    ------
+    LossError
+        If the loss is not a number; the batch lies in the output folder.
+    """
+    # -- settings -------------------------------------------------------------------------------
+    out = Path(str(config.output_dir))
+    process, processes = config.process_index, config.world_size
+    prepare(router, config)
+    batch = config.per_device_train_batch_size * processes
+    visits = schedule(
+        oracle.episodes(fit),
+        batch,
+        config.update_every,
+        config.max_episodes,
+        config.episode_windows,
+        config.seed,
+    )
+    updates = len(visits.rows) // config.update_every
+    updates = min(updates, config.max_steps) if config.max_steps > 0 else updates
+    visits = visits.part(0, updates * config.update_every)
+    record = _record(router, oracle, visits, select, config)
+
+    # -- model ----------------------------------------------------------------------------------
+    named = agents(router, config.train_router, config.train_experts)
+    optimizer = torch.optim.AdamW(
+        [parameter for own in named.values() for parameter in own.values()],
+        config.learning_rate,
+        (config.adam_beta1, config.adam_beta2),
+        config.adam_epsilon,
+        config.weight_decay,
+    )
+    rollout_size = batch * config.update_every
+    passes = -(-rollout_size // batch) * max(config.ppo_epochs, config.router_epochs)
+    scheduler = get_scheduler(
+        config.lr_scheduler_type,
+        optimizer,
+        config.get_warmup_steps(updates * passes),
+        updates * passes,
+    )
+    state = TrainerState(max_steps=updates)
+    checkpoint = _checkpoint(out, config)
+    if checkpoint is not None:
+        same_run(checkpoint, record)
+        state = load_state(checkpoint, router, named, optimizer, scheduler)
+    router.config.training = {**router.config.training, STAGE: record}
+    router.config.trained = _dates(router, oracle, np.append(np.unique(visits.rows), select))
+
+    # -- data -----------------------------------------------------------------------------------
+    rewards = Rewards(router, oracle, config)
+    wanted = np.concatenate([visits.rows.ravel(), visits.following.ravel(), select]).tolist()
+    folder = None if config.cache_folder is None else Path(config.cache_folder)
+    with config.main_process_first(desc="seeing charts"):
+        trunks = Trunks(
+            router, oracle, wanted, config.anonymous, config.trunk_gigabytes, folder, progress
+        )
+
+    # -- loop -----------------------------------------------------------------------------------
+    handler = CallbackHandler(
+        [DefaultFlowCallback, *get_reporting_integration_callbacks(config.report_to), *callbacks],
+        router,
+        router.processor,
+        optimizer,
+        scheduler,
+    )
+    control = TrainerControl()
+    control = handler.on_train_begin(config, state, control)
+    bar = tqdm(total=updates, initial=state.global_step, desc="trading", disable=not progress)
+    shown: dict[str, str] = {}
+    for update in range(state.global_step, updates):
+        # One generator per update: a resumed run draws what an undisturbed one draws.
+        rng = np.random.default_rng([config.seed, update])
+        steps = visits.part(update * config.update_every, (update + 1) * config.update_every)
+        rows = visited(steps)
+        with autocast(config):
+            seen = look(router, trunks, rows, process, processes)
+        rollout = roll_out(rewards, steps, rows, seen, config, router.config.kappa, rng)
+        figures = learn(router, trunks, rollout, named, optimizer, scheduler, config, rng, update)
+        figures |= _rollout_figures(rollout)
+        state.global_step = update + 1
+        state.epoch = (update + 1) / updates
+        control = handler.on_step_end(config, state, control)
+        last = update + 1 == updates or control.should_training_stop
+        due = (update + 1) % int(config.save_steps) == 0 or last
+        if due:
+            with autocast(config):
+                told = look(router, trunks, select.tolist(), process, processes)
+            figures |= select_figures(oracle, rewards, select, told, config)
+            _note_best(state, figures["select_reward"])
+            control = handler.on_evaluate(config, state, control, figures)
+        if due or (update + 1) % int(config.logging_steps) == 0:
+            state.log_history.append({**figures, "step": update + 1})
+            control = handler.on_log(config, state, control, figures)
+        if due and config.should_save:
+            save(out, router, named, optimizer, scheduler, state, config.save_total_limit)
+            control = handler.on_save(config, state, control)
+        shown |= {SHOWN[name]: f"{value:.3f}" for name, value in figures.items() if name in SHOWN}
+        bar.set_postfix(shown)
+        bar.update()
+        if last:
+            break
+    bar.close()
+
+    # -- the best checkpoint is the router --------------------------------------------------------
+    handler.on_train_end(config, state, control)
+    wait_for_everyone()
+    load_weights(router, out / f"checkpoint-{state.best_global_step}")
+    router.requires_grad_(False)
+    router.config.training[STAGE] = {
+        **record,
+        "updates": state.global_step,
+        "best update": state.best_global_step,
+        "reward on select": state.best_metric,
+    }
+    router.refresh()
+    if config.should_save:
+        write_final(router, out)
+        if config.push_to_hub:
+            router.push_to_hub(config.hub_model_id or out.name, token=config.hub_token)
+    return state
+
+
+def prepare(router: Router, config: RLConfig) -> None:
+    """Put the router on its device, without dropout, with the ablations asked for."""
+    router.to(config.device)
+    router.eval()  # dropout off in rollout and update: the ratio of eq. 9 starts at one
+    if config.modalities is not None and config.modalities != router.config.modalities:
+        router.config.modalities = config.modalities
+        router.processor = modal_processor(router.processor, config.modalities)
+    if config.fresh_start:
+        forget(router, config.seed)
+    router.refresh()
+
+
+def _rollout_figures(rollout: Rollout) -> dict[str, float]:
+    weights = rollout.weights
+    return {
+        "reward": float(rollout.reward.mean()),
+        "baseline": float(rollout.baseline.mean()),
+        "weights_entropy": float(-(weights * np.log(weights)).sum(axis=1).mean()),
+        "policy_entropy": float(-rollout.log_policy.mean()),  # its estimate from the actions drawn
+    }
+
+
+def _note_best(state: TrainerState, reward: float) -> None:
+    if state.best_metric is None or reward > state.best_metric:
+        state.best_metric, state.best_global_step = reward, state.global_step
+
+
+def _checkpoint(out: Path, config: RLConfig) -> Path | None:
+    """Return the checkpoint to go on from; refuse to mix a new run with an old one's."""
+    asked, found = config.resume_from_checkpoint, last_checkpoint(out)
+    if asked and str(asked).lower() not in ("true", "1"):
+        return Path(str(asked))
+    if asked or found is None:
+        return found
+    raise ValueError(
+        f"{found} is of an earlier run; add --resume to go on from there, or choose another folder"
+    )
+
+
+def _record(
+    router: Router, oracle: Oracle, visits: Schedule, select: Rows, config: RLConfig
+) -> dict[str, Any]:
+    """Return what makes the router: settings, seeds, digests of data, version of the code."""
+    names = (
+        *("window", "stride", "costs", "fit_split", "select_split", "max_episodes", "max_steps"),
+        *("episode_windows", "update_every", "per_device_train_batch_size", "ppo_epochs"),
+        *("router_epochs", "gamma", "gae_lambda", "clip_epsilon", "alpha_r", "alpha_s", "beta"),
+        *("c1", "c2", "c3", "fresh_start", "group_reward", "train_experts", "train_router"),
+        *("anonymous", "learning_rate", "weight_decay", "max_grad_norm", "seed", "bf16"),
+    )
+    key = oracle_digest(
+        oracle.assets, oracle.pool, oracle.costs, oracle.window, oracle.lookback, oracle.stride
+    )
+    return {
+        **{name: getattr(config, name) for name in names},
+        "modalities": router.config.modalities,
+        "processes": config.world_size,
+        "windows": len(np.unique(visits.rows)),
+        "select windows": len(select),
+        "data": key,
+        "mmdrex": mmdrex.__version__,
+    }
+
+
+def _dates(router: Router, oracle: Oracle, rows: Rows) -> list[str]:
+    """Return the first and last day whose outcomes training has seen, earlier stages included."""
+    dates = [*oracle.dates(rows), *(router.config.trained or ())]
+    return [min(dates), max(dates)]
+
+
+def run(config: RLConfig, progress: bool = True) -> TrainerState:
+    """Train as the settings say: load router and prices, build the oracle, loop."""
+    router = Router.from_pretrained(config.init, seed=config.seed)
+    missing = [rule for rules in router.rules.values() for rule in rules if rule not in POOL]
+    if missing:
+        raise ValueError(f"{config.init} knows rules this version has not: {', '.join(missing)}")
+    folder = None if config.cache_folder is None else Path(config.cache_folder) / "oracle"
+    with config.main_process_first(desc="simulating the rules"):
+        oracle = build_oracle(
+            training_assets(config.data),
+            POOL,
+            COSTS[config.costs],
+            config.window,
+            router.config.lookback,
+            config.stride,
+            folder,
+            progress,
+        )
+    fit, select = oracle.inside(config.fit_split), select_rows(oracle, config.select_split)
+    for split, count in ((config.fit_split, int(fit.sum())), (config.select_split, len(select))):
+        if not count:
+            raise ValueError(
+                f"no window of {config.window} bars lies in the split {split!r} of {config.data}; "
+                "give prices of earlier or more years"
+            )
+    return train_rl(router, oracle, fit, select, config, progress)
+
+
+def select_rows(oracle: Oracle, split: str) -> Rows:
+    """Return the non-overlapping windows of a split that lie on the first grid of each asset."""
+    offset = oracle.windows[:, 1] - first_decision(oracle.lookback)
+    on_grid = oracle.inside(split) & (offset % oracle.window == 0)
+    return np.flatnonzero(on_grid).astype(np.int64)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train from a YAML file or options: ``python -m mmdrex.training.rl rl.yaml``."""
+    given = sys.argv[1:] if arguments is None else arguments
+    parser = HfArgumentParser(RLConfig)  # type: ignore[arg-type]  # its stub wants an own type
+    if len(given) == 1 and given[0].endswith((".yaml", ".yml")):
+        (config,) = parser.parse_yaml_file(given[0])
+    else:
+        (config,) = parser.parse_args_into_dataclasses(given)
+    logging.basicConfig(level=logging.INFO)
+    run(config)
+
+
+if __name__ == "__main__":
+    main()

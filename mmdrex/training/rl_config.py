@@ -1,0 +1,175 @@
+"""Settings of the reinforcement stage: the paper's values, and what it leaves open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+
+from mmdrex.data.costs import COSTS
+from mmdrex.data.splits import SPLITS
+from mmdrex.training.oracle import STRIDE
+from strategies.rule import did_you_mean
+
+MODALITIES = ("VTL", "TL", "VL", "VT", "V", "T", "L")
+# For the shipped tiny, where it is not the paper's: small adapters on a small model, hours of CPU.
+TINY: dict[str, Any] = {"learning_rate": 3e-4, "max_steps": 120}
+
+
+@dataclass
+class RLConfig(TrainingArguments):
+    """Settings of the reinforcement stage; ``TrainingArguments`` that a loop needs work as well.
+
+    A step is one update: a rollout of ``update_every`` windows in each of the batch's episodes,
+    then ``ppo_epochs`` passes over it. ``max_steps`` counts updates.
+    """
+
+    data: str = field(
+        default="",
+        metadata={"help": "Folder of CSV prices, or simulated:COUNT for that many markets."},
+    )
+    init: str = field(
+        default="tiny",
+        metadata={
+            "help": "The router to start from: the folder that SFT wrote, tiny, or a hub id."
+        },
+    )
+    window: int = field(default=90, metadata={"help": "Bars of a window; the paper's 90."})
+    stride: int = field(
+        default=STRIDE,
+        metadata={"help": "Bars by which first windows are moved; the paper's counts imply 16."},
+    )
+    costs: str = field(
+        default="paper", metadata={"help": "Costs that rewards are net of; the paper's are zero."}
+    )
+    fit_split: str = field(
+        default="fit", metadata={"help": "Split trained on; the paper's 60 % less its last year."}
+    )
+    select_split: str = field(
+        default="select",
+        metadata={"help": "Split the checkpoint is chosen on: the last year of training."},
+    )
+    max_episodes: int = field(default=2500, metadata={"help": "Episodes; the paper's 2500."})
+    episode_windows: int = field(
+        default=8, metadata={"help": "Windows of an episode at most; not in the paper."}
+    )
+    update_every: int = field(
+        default=4, metadata={"help": "Windows per episode between two updates; the paper's 4."}
+    )
+    per_device_train_batch_size: int = field(
+        default=16,
+        metadata={"help": "Episodes side by side and samples per gradient step; the paper's 16."},
+    )
+    ppo_epochs: int = field(
+        default=4, metadata={"help": "Passes of the experts over a rollout; not in the paper."}
+    )
+    router_epochs: int = field(
+        default=1,
+        metadata={"help": "Passes of the router, whose eq. 5 has no ratio; not in the paper."},
+    )
+    gamma: float = field(default=0.99, metadata={"help": "Discount; the paper's 0.99."})
+    gae_lambda: float = field(default=0.95, metadata={"help": "GAE's lambda; not in the paper."})
+    clip_epsilon: float = field(
+        default=0.15, metadata={"help": "Bound of the policy ratio; the paper's 0.15."}
+    )
+    alpha_r: float = field(
+        default=1.0, metadata={"help": "Weight of the excess return in eq. 12; not in the paper."}
+    )
+    alpha_s: float = field(
+        default=0.5, metadata={"help": "Weight of the Sharpe ratio in eq. 12; not in the paper."}
+    )
+    beta: float = field(
+        default=0.005, metadata={"help": "Weight of the group reward, eq. 13; not in the paper."}
+    )
+    c1: float = field(default=0.5, metadata={"help": "Weight of the value's loss, eq. 8."})
+    c2: float = field(default=0.01, metadata={"help": "Weight of the experts' entropy, eq. 8."})
+    c3: float = field(default=0.01, metadata={"help": "Weight of the router's entropy, eq. 5."})
+    modalities: str | None = field(
+        default=None,
+        metadata={"help": "Ablation: VTL, TL or VL; None: those of the router started from."},
+    )
+    fresh_start: bool = field(
+        default=False, metadata={"help": "Ablation: forget SFT; fresh adapters and heads."}
+    )
+    group_reward: bool = field(
+        default=True, metadata={"help": "Ablation: False leaves eq. 13 out of eq. 11."}
+    )
+    train_experts: bool = field(
+        default=True,
+        metadata={"help": "Ablation: False keeps the experts, each with its likeliest rule."},
+    )
+    train_router: bool = field(
+        default=True, metadata={"help": "Ablation: False keeps the router's weights."}
+    )
+    anonymous: bool = field(
+        default=False, metadata={"help": "Hide symbol, dates and price level in the prompts."}
+    )
+    trunk_gigabytes: float = field(
+        default=2.0, metadata={"help": "Memory for states below the adapters, kept for reuse."}
+    )
+    cache_folder: str | None = field(
+        default=None, metadata={"help": "Where oracle and image tokens are kept; the user's cache."}
+    )
+    learning_rate: float = field(default=3e-5, metadata={"help": "AdamW's rate; the paper's 3e-5."})
+    lr_scheduler_type: str = field(
+        default="constant", metadata={"help": "Course of the learning rate; not in the paper."}
+    )
+    max_grad_norm: float = field(
+        default=0.5,
+        metadata={"help": "Largest gradient norm of the router, of each expert; the paper's 0.5."},
+    )
+    seed: int = field(default=42, metadata={"help": "Of order and draws; the paper's 42."})
+    save_steps: float = field(
+        default=10, metadata={"help": "Updates between two checkpoints, each scored on `select`."}
+    )
+    save_total_limit: int | None = field(
+        default=2, metadata={"help": "Checkpoints kept: the best and the last."}
+    )
+    logging_steps: float = field(default=1, metadata={"help": "Updates between two log entries."})
+
+    def __post_init__(self) -> None:
+        """Check what no run could use."""
+        super().__post_init__()  # type: ignore[no-untyped-call]  # transformers leaves it so
+        for name in ("fit_split", "select_split"):
+            if getattr(self, name) not in SPLITS:
+                raise ValueError(
+                    f"no split {getattr(self, name)!r}; there are {', '.join(SPLITS)}."
+                    + did_you_mean(getattr(self, name), SPLITS)
+                )
+        if self.costs not in COSTS:
+            raise ValueError(
+                f"no costs {self.costs!r}; there are {', '.join(COSTS)}."
+                + did_you_mean(self.costs, COSTS)
+            )
+        if self.modalities is not None and self.modalities not in MODALITIES:
+            raise ValueError(
+                f"modalities are one of {', '.join(MODALITIES)}, not {self.modalities!r}"
+            )
+        counts = ("window", "stride", "max_episodes", "episode_windows", "update_every")
+        for name in (*counts, "ppo_epochs", "save_steps"):
+            value = getattr(self, name)
+            if value < 1 or value != int(value):
+                raise ValueError(f"{name} must be a whole number of at least 1, not {value}")
+        if not (self.train_experts or self.train_router):
+            raise ValueError("with experts and router fixed there is nothing to train; free one")
+
+
+def rl_config(out: str | Path, **settings: Any) -> RLConfig:
+    """Return the paper's settings, for ``tiny`` those it was trained with.
+
+    Parameters
+    ----------
+    out : path
+        Folder of checkpoints and of the trained router.
+    **settings
+        Fields of ``RLConfig`` and ``TrainingArguments``; None leaves the default. ``backbone``
+        names that of the router started from.
+    """
+    given = {name: value for name, value in settings.items() if value is not None}
+    own = dict(TINY) if given.pop("backbone", "tiny") == "tiny" else {}
+    if not torch.cuda.is_available():
+        own["use_cpu"] = True
+    return RLConfig(output_dir=str(out), **{**own, **given})
