@@ -1,6 +1,7 @@
 """What asking a model does beside asking: cache, corrections, limits, records, stamps."""
 
 import json
+import threading
 
 import numpy as np
 import pandas as pd
@@ -220,3 +221,19 @@ def test_request_digest_depends_on_the_task(request_of):
     asked = request_of()
     assert Request("other", asked.messages, asked.form).digest != asked.digest
     assert Message("user", "a").digest != Message("system", "a").digest
+
+
+def test_ledger_is_shared_by_processes_that_write_at_once(request_of, tmp_path):
+    path = tmp_path / "calls.sqlite"
+
+    def ask(name):
+        llm = LLM(Scripted(GOOD), Ledger(path))
+        for number in range(25):
+            llm.ask(request_of(f"{name} {number}"))
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(Ledger(path).calls()) == 100
