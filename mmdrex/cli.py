@@ -95,25 +95,26 @@ def charts(
 @train.command()
 def sft(
     out: Annotated[Path, Option(help="Folder of the trained router and its checkpoints.")],
-    data: Annotated[str, Option(help="Folder of prices (CSV), or simulated:COUNT markets.")] = "",
+    data: Annotated[
+        str | None,
+        Option(help="Folder of prices (CSV), or simulated:COUNT markets.", show_default=False),
+    ] = None,
     model: Annotated[
-        str, Option(help="Where training starts: tiny, a router's folder, a Qwen2.5-VL.")
-    ] = "tiny",
+        str | None,
+        Option(help="Where training starts: tiny (the default), a router's folder, a Qwen2.5-VL."),
+    ] = None,
     config: Annotated[
         Path | None,
-        Option(help="YAML of SFTConfig (and TrainingArguments).", show_default=False),
+        Option(help="YAML of SFTConfig and TrainingArguments; options given here win."),
     ] = None,
-    labels: Annotated[
-        Path | None, Option(help="Reviewed labels, of mmdrex label import.", show_default=False)
-    ] = None,
-    stride: Annotated[int, Option(min=1, help="Bars between windows.")] = 16,
-    samples: Annotated[
-        int | None, Option(min=1, help="So many windows at random.", show_default=False)
-    ] = None,
-    epochs: Annotated[float, Option(help="Passes over the windows.")] = 1.0,
+    labels: Annotated[Path | None, Option(help="Reviewed labels, of mmdrex label import.")] = None,
+    stride: Annotated[int | None, Option(min=1, help="Bars between windows; 16.")] = None,
+    samples: Annotated[int | None, Option(min=1, help="So many windows at random; all.")] = None,
+    epochs: Annotated[float | None, Option(help="Passes over the windows; 1.")] = None,
     learning_rate: Annotated[
-        float | None, Option(help="The paper's 3e-5; tiny's own.", show_default=False)
+        float | None, Option(help="The paper's 3e-5; for tiny its own.")
     ] = None,
+    seed: Annotated[int | None, Option(help="Of order, dropout, samples, intervals; 42.")] = None,
     resume: Annotated[
         bool, Option("--resume", help="Go on from the last whole checkpoint of --out.")
     ] = False,
@@ -121,10 +122,9 @@ def sft(
         bool, Option("--evaluate", help="Train nothing: score the router in --out.")
     ] = False,
     split: Annotated[str, Option(help="What --evaluate scores.")] = "validation",
-    seed: Annotated[int, Option(help="Of order, dropout, samples, intervals.")] = 42,
 ) -> None:
     """Stage 1: teach the router the trend of the next 90 bars (supervised fine-tuning)."""
-    if not data and config is None:
+    if data is None and config is None:
         raise ValueError("--data is missing: a folder of prices, or simulated:40")
     import yaml
 
@@ -132,14 +132,15 @@ def sft(
     from mmdrex.training.sft import evaluate_sft, sft_config, train_sft, training_assets
 
     given = {} if config is None else dict(yaml.safe_load(config.read_text()) or {})
-    own = {"model": model, "stride": stride, "num_train_epochs": epochs, "seed": seed}
-    own |= {"data": data} if data else {}
-    own |= {"labels": None if labels is None else str(labels), "learning_rate": learning_rate}
-    given = {**own, "samples": samples, **given, "resume_from_checkpoint": resume or None}
+    own: dict[str, str | float | None] = {"data": data, "model": model, "stride": stride}
+    own |= {"samples": samples, "seed": seed, "num_train_epochs": epochs}
+    own |= {"learning_rate": learning_rate, "labels": str(labels) if labels else None}
+    own |= {"resume_from_checkpoint": "true" if resume else None}
+    given |= {name: value for name, value in own.items() if value is not None}
     given.pop("output_dir", None)
     settings = sft_config(out, **given)
     if not settings.data:
-        raise ValueError("--data is missing: a folder of prices, or simulated:40")
+        raise ValueError(f"{config} names no data: a folder of prices, or simulated:40")
     assets = training_assets(settings.data)
     if not evaluate:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -155,6 +156,59 @@ def sft(
         print(f"balanced accuracy, {name}: {low:+.3f} .. {high:+.3f}")
     print("confusion of the router, rows by true label (up, down, flat):")
     print(result.scores["router"].confusion)
+
+
+@train.command()
+def rl(
+    out: Annotated[Path, Option(help="Folder of the trained router and its checkpoints.")],
+    data: Annotated[
+        str | None,
+        Option(help="Folder of prices (CSV), or simulated:COUNT markets.", show_default=False),
+    ] = None,
+    init: Annotated[
+        str | None, Option(help="The router to start from, as SFT wrote it; tiny.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        Option(help="YAML of RLConfig and TrainingArguments; options given here win."),
+    ] = None,
+    costs: Annotated[str | None, Option(help="Costs that rewards are net of; paper.")] = None,
+    updates: Annotated[int | None, Option(min=1, help="Updates at most; tiny 120.")] = None,
+    learning_rate: Annotated[
+        float | None, Option(help="The paper's 3e-5; for tiny its own.")
+    ] = None,
+    modalities: Annotated[
+        str | None, Option(help="VTL, TL or VL; those of the router started from.")
+    ] = None,
+    seed: Annotated[int | None, Option(help="Of order and draws; 42.")] = None,
+    resume: Annotated[
+        bool, Option("--resume", help="Go on from the last whole checkpoint of --out.")
+    ] = False,
+) -> None:
+    """Stage 2: train router and experts by what their trades earned (reinforcement learning)."""
+    if data is None and config is None:
+        raise ValueError("--data is missing: a folder of prices, or simulated:40")
+    import yaml
+
+    from mmdrex.training.rl import rl_config, run
+
+    given = {} if config is None else dict(yaml.safe_load(config.read_text()) or {})
+    own: dict[str, str | float | None] = {"data": data, "init": init, "costs": costs}
+    own |= {"max_steps": updates, "learning_rate": learning_rate, "modalities": modalities}
+    own |= {"seed": seed, "resume_from_checkpoint": "true" if resume else None}
+    given |= {name: value for name, value in own.items() if value is not None}
+    given.pop("output_dir", None)
+    settings = rl_config(out, **given)
+    if not settings.data:
+        raise ValueError(f"{config} names no data: a folder of prices, or simulated:40")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    state = run(settings)
+    print(
+        f"{out}: the router after update {state.best_global_step} of {state.global_step}; reward "
+        f"{state.best_metric:.4f} on {settings.select_split}, costs {settings.costs}, "
+        f"seed {settings.seed}"
+    )
 
 
 @label.callback()

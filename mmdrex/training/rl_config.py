@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -165,11 +166,18 @@ def rl_config(out: str | Path, **settings: Any) -> RLConfig:
     out : path
         Folder of checkpoints and of the trained router.
     **settings
-        Fields of ``RLConfig`` and ``TrainingArguments``; None leaves the default. ``backbone``
-        names that of the router started from.
+        Fields of ``RLConfig`` and ``TrainingArguments``; None leaves the default.
     """
     given = {name: value for name, value in settings.items() if value is not None}
-    own = dict(TINY) if given.pop("backbone", "tiny") == "tiny" else {}
+    own = dict(TINY) if _backbone(given.get("init", "tiny")) == "tiny" else {}
     if not torch.cuda.is_available():
         own["use_cpu"] = True
     return RLConfig(output_dir=str(out), **{**own, **given})
+
+
+def _backbone(init: str) -> str:
+    """Return the backbone of a router's folder; any other name stands for itself."""
+    path = Path(init) / "config.json"
+    if not path.is_file():
+        return init
+    return str(json.loads(path.read_text(encoding="utf-8")).get("backbone", init))

@@ -1,0 +1,119 @@
+"""Time one update of the reinforcement stage, with and without caches, stage by stage.
+
+    python benchmarks/rl_step.py [--router tiny] [--windows 16] [--threads 1]
+
+An update looks at a rollout once and passes over it four times, the first time for the router too.
+Without caches each pass draws no chart anew but runs vision tower and all layers; with them it runs
+the layers that carry adapters. Measured for adapters on the last 2 layers and on all of them (fresh
+ones, of the same shape). CPU seconds of the process: a busy machine does not change them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mmdrex.data.sample import sample_bars
+from mmdrex.observation.observation import Observer
+from mmdrex.router.cache import Cache
+from mmdrex.router.router import Router
+from mmdrex.router.storage import fresh_router
+from mmdrex.training.episodes import schedule
+from mmdrex.training.oracle import build_oracle
+from mmdrex.training.rl_checkpoints import agents
+from mmdrex.training.rl_config import rl_config
+from mmdrex.training.rollout import Rewards, roll_out, visited
+from mmdrex.training.trunks import Trunks, look
+from mmdrex.training.update import learn
+
+GOAL = 5.0
+
+
+class Uncached(Trunks):
+    """Trunks computed anew whenever they are asked for, vision included."""
+
+    def __init__(self, router, oracle, rows, observations):
+        super().__init__(router, oracle, rows, folder=None)
+        self.observations = observations
+
+    @torch.no_grad()
+    def __call__(self, row):
+        """Return the trunk of one window."""
+        return self.router.trunk(
+            [self._inputs[self._places[row]]], self.router.vision([self.observations[row]])
+        )
+
+
+def update_seconds(router, oracle, trunks, visits, config):
+    """Return CPU seconds of looking and of learning."""
+    rewards, rng = Rewards(router, oracle, config), np.random.default_rng(0)
+    named = agents(router, True, True)
+    parameters = [parameter for own in named.values() for parameter in own.values()]
+    optimizer = torch.optim.AdamW(parameters, config.learning_rate)
+    scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0)
+    rows = visited(visits)
+    began = time.process_time()
+    seen = look(router, trunks, rows, 0, 1)
+    looked = time.process_time()
+    rollout = roll_out(rewards, visits, rows, seen, config, router.config.kappa, rng)
+    learn(router, trunks, rollout, named, optimizer, scheduler, config, rng, 0)
+    return looked - began, time.process_time() - looked
+
+
+def main():
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--router", default="tiny")
+    parser.add_argument("--windows", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    bars = sample_bars("sp500")
+    with tempfile.TemporaryDirectory() as folder:
+        oracle = build_oracle({"sp500": bars}, folder=folder)
+        episodes = oracle.episodes(oracle.inside("fit"))
+        batch = max(1, options.windows // 4)
+        visits = schedule(episodes, batch, 4, 2500, 8, 42).part(0, 4)
+        config = rl_config(folder, per_device_train_batch_size=batch, use_cpu=True)
+        print(
+            f"{visits.rows.size} windows an update, {options.threads} thread(s); CPU seconds a "
+            f"window\n{'adapters':12}{'caches':9}{'look':>8}{'learn':>8}{'update':>8}"
+        )
+        for layers in (2, None):
+            router = Router.from_pretrained(options.router, cache=False)
+            if layers != router.config.lora_layers:
+                model = router.vlm.unload()
+                router.config.lora_layers = layers
+                router = fresh_router(
+                    Router, router.config, model, router.processor.tokenizer, Cache(None)
+                )
+            seconds = {}
+            for cached in (True, False):
+                rows = visited(visits)
+                if cached:
+                    trunks = Trunks(router, oracle, rows, folder=Path(folder))
+                    for row in rows:  # computed once a run: not part of an update
+                        trunks(row)
+                else:
+                    observer = Observer(bars, "sp500")
+                    observations = {row: observer.at(int(oracle.windows[row, 1])) for row in rows}
+                    trunks = Uncached(router, oracle, rows, observations)
+                looking, learning = update_seconds(router, oracle, trunks, visits, config)
+                count = visits.rows.size
+                seconds[cached] = (looking + learning) / count
+                name = "all layers" if layers is None else f"last {layers}"
+                print(
+                    f"{name:12}{'with' if cached else 'without':9}{looking / count:8.3f}"
+                    f"{learning / count:8.3f}{seconds[cached]:8.3f}"
+                )
+            print(f"{'':12}{seconds[False] / seconds[True]:.1f} times faster with caches")
+    print(f"goal with adapters on the last 2 layers: {GOAL:.0f} times")
+
+
+if __name__ == "__main__":
+    main()
