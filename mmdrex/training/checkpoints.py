@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -85,3 +86,11 @@ def disk_errors(folder: Path) -> Iterator[None]:
         kept = last_checkpoint(folder)
         whole = "none was written before" if kept is None else f"{kept} is intact"
         raise OSError(f"no checkpoint can be written to {folder} ({reason}); {whole}") from error
+
+
+def code_version() -> str:
+    """Return the package's version.
+
+    Read late: the package's own lazy names reach up to the catalog, imports here must point down.
+    """
+    return str(import_module("mmdrex").__version__)

@@ -23,7 +23,6 @@ import pandas as pd
 import torch
 from transformers import HfArgumentParser, TrainingArguments
 
-import mmdrex
 from mmdrex.data.simulated import simulated_bars
 from mmdrex.data.splits import SPLITS
 from mmdrex.router.cache import digest
@@ -32,13 +31,19 @@ from mmdrex.router.router import ADAPTER, Router
 from mmdrex.router.vocabulary import LABELS
 from mmdrex.training.answers import AnswerModel, Answers
 from mmdrex.training.assets import load_folder
-from mmdrex.training.checkpoints import copy_adapter, last_checkpoint, write_final
+from mmdrex.training.checkpoints import (
+    code_version,
+    copy_adapter,
+    last_checkpoint,
+    write_final,
+)
 from mmdrex.training.labels import STRIDE, class_balance, labelled_windows
 from mmdrex.training.review import apply_review, read_review
 from mmdrex.training.seeing import see
 from mmdrex.training.sft_data import ANONYMOUS, Sample, trend_samples
 from mmdrex.training.sft_trainer import SFTTrainer
 from mmdrex.training.trend_evaluation import Evaluation, evaluate
+from strategies.rule import did_you_mean
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +79,9 @@ class SFTConfig(TrainingArguments):
     window: int = field(default=90, metadata={"help": "Bars of the outcome; the paper's 90 days."})
     samples: int | None = field(
         default=None, metadata={"help": "Train on so many windows drawn at random; None: all."}
+    )
+    select_samples: int | None = field(
+        default=512, metadata={"help": "Choose on so many windows drawn at random; None: all."}
     )
     fit_split: str = field(
         default="fit",
@@ -140,6 +148,10 @@ class SFTConfig(TrainingArguments):
     report_to: list[str] | str | None = field(
         default="none", metadata={"help": "Trackers, such as tensorboard or wandb."}
     )
+    dataloader_drop_last: bool = field(
+        default=True,
+        metadata={"help": "Leave out an epoch's last few windows: any number of processes agrees."},
+    )
     remove_unused_columns: bool = field(
         default=False, metadata={"help": "Fixed: the batches are not a table of columns."}
     )
@@ -171,7 +183,12 @@ def sft_config(out: str | Path, **settings: Any) -> SFTConfig:
     own = dict(TINY) if given.get("model", "tiny") == "tiny" else {}
     if "bf16" in own and not torch.cuda.is_available():
         own["use_cpu"] = True
-    return SFTConfig(output_dir=str(out), **{**own, **given})
+    try:
+        return SFTConfig(output_dir=str(out), **{**own, **given})
+    except TypeError as error:
+        name = str(error).split("'")[1]
+        known = SFTConfig.__dataclass_fields__
+        raise ValueError(f"no setting {name!r}.{did_you_mean(name, known)}") from None
 
 
 def training_assets(source: str) -> dict[str, pd.DataFrame]:
@@ -202,10 +219,11 @@ def prepare(
         )
     if config.labels is not None:
         windows = apply_review(windows, read_review(config.labels))
-    if split == config.fit_split and config.samples is not None and config.samples < len(windows):
-        rows = np.random.default_rng(config.seed).choice(
-            len(windows), config.samples, replace=False
-        )
+    limit = {config.select_split: config.select_samples, config.fit_split: config.samples}.get(
+        split
+    )
+    if limit is not None and limit < len(windows):
+        rows = np.random.default_rng(config.seed).choice(len(windows), limit, replace=False)
         windows = windows.iloc[np.sort(rows)].reset_index(drop=True)
     log.info("%s: %d windows\n%s", split, len(windows), class_balance(windows["label"]))
     return trend_samples(assets, windows, router.config.lookback, config.anonymous, config.seed)
@@ -235,6 +253,9 @@ def train_sft(
         fit = prepare(router, assets, config, config.fit_split)
         select = prepare(router, assets, config, config.select_split)
         folder = None if config.vision_folder is None else Path(config.vision_folder)
+        step = config.train_batch_size * config.world_size
+        if len(fit) < step:
+            raise ValueError(f"{len(fit)} windows are fewer than the {step} of a step; add prices")
         charts = [
             see(router, [one.observation for one in part], folder, progress)
             for part in (fit, select)
@@ -324,7 +345,16 @@ def _checkpoint(out: Path, config: SFTConfig) -> Path | None:
 def _record(config: SFTConfig, fit: list[Sample], select: list[Sample]) -> dict[str, Any]:
     """Return what made the router: settings, seeds, digests of data, version of the code."""
     names = (
-        *("model", "stride", "window", "fit_split", "select_split", "text_weight", "anonymous"),
+        *(
+            "model",
+            "stride",
+            "window",
+            "samples",
+            "fit_split",
+            "select_split",
+            "text_weight",
+            "anonymous",
+        ),
         *("learning_rate", "per_device_train_batch_size", "gradient_accumulation_steps"),
         *("num_train_epochs", "max_steps", "max_grad_norm", "seed", "bf16"),
     )
@@ -333,7 +363,7 @@ def _record(config: SFTConfig, fit: list[Sample], select: list[Sample]) -> dict[
         **{name: getattr(config, name) for name in names},
         "windows": len(fit),
         "data": digest(*answers),
-        "mmdrex": mmdrex.__version__,
+        "mmdrex": code_version(),
     }
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from scipy.special import log_softmax
 from torch import nn
+from torch.utils.data import DataLoader
 from transformers import EvalPrediction, Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
@@ -87,6 +88,14 @@ class SFTTrainer(Trainer):
         if progress:
             bar: type[TrainerCallback] = _Figures
             self.add_callback(bar)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
+        """Return every window of `select`: none is left out there."""
+        self.args.dataloader_drop_last, dropped = False, self.args.dataloader_drop_last
+        try:
+            return super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.args.dataloader_drop_last = dropped
 
     def compute_loss(
         self,

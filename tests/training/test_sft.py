@@ -53,7 +53,7 @@ def config(out: Path, **settings: object) -> SFTConfig:
 
 def own_weights(folder: Path) -> dict[str, torch.Tensor]:
     files = [*sorted(folder.glob("*/adapter_model.safetensors")), folder / "model.safetensors"]
-    return {f"{f.parent.name} {k}": v for f in files for k, v in load_file(f).items()}
+    return {f"{f.relative_to(folder)} {k}": v for f in files for k, v in load_file(f).items()}
 
 
 @pytest.fixture(scope="module")
@@ -258,6 +258,21 @@ def test_a_loss_that_is_no_number_stops_with_the_batch_kept(
         train_sft(router, markets, config(tmp_path / "run"), progress=False)
     kept = load_file(tmp_path / "run" / "bad_batch_0.safetensors")
     assert kept["ids"].shape[0] == 4 and kept["series"].shape[1:] == (100, 17)
+
+
+def test_too_few_windows_for_a_step_are_refused(
+    micro_router: Make, markets: Markets, tmp_path: Path
+) -> None:
+    few = config(tmp_path / "run", samples=3)
+    with pytest.raises(ValueError, match="3 windows are fewer than the 4 of a step"):
+        train_sft(micro_router("T"), markets, few, progress=False)
+
+
+def test_a_misspelt_setting_is_named_with_the_right_one() -> None:
+    with pytest.raises(
+        ValueError, match=r"no setting 'learning_rat'.*Did you mean 'learning_rate'"
+    ):
+        sft_config("out", learning_rat=1.0)
 
 
 def test_a_full_disk_ends_in_one_line_with_the_last_checkpoint_intact(
