@@ -1,14 +1,20 @@
 """Bars for the baselines, and each baseline fitted in a moment."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from baselines import BASELINES
 from mmdrex.data.sample import sample_bars
 from mmdrex.data.simulated import simulated_bars
 
+torch.set_num_threads(1)  # small networks; two threads wait for each other on a busy machine
+
 COLUMNS = ["open", "high", "low", "close", "volume"]
+REPLIES = f"replay:{Path(__file__).with_name('replies.jsonl')}"
 QUICK = {
     "buy_and_hold": {},
     "macd": {},
@@ -17,6 +23,15 @@ QUICK = {
     "bbi": {},
     "wr": {},
     "bias": {},
+    "lgbm": {"rounds": 5, "leaves": 4},
+    "lstm": {"epochs": 1, "hidden": 8},
+    "transformer": {"epochs": 1, "width": 8},
+    "sac": {"steps": 96, "checkpoints": 1, "hidden": 8, "warmup": 40},
+    "ppo": {"steps": 128, "checkpoints": 1, "hidden": 8, "n_steps": 128},
+    "dqn": {"steps": 96, "checkpoints": 1, "hidden": 8, "warmup": 40},
+    "finagent": {"llm": REPLIES, "every": 60},
+    "finmem": {"llm": REPLIES, "every": 60, "warmup": 5},
+    "llmoe": {"llm": REPLIES, "every": 10, "samples": 80},
 }
 
 
