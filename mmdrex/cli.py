@@ -129,7 +129,8 @@ def sft(
     import yaml
 
     from mmdrex.router.router import Router
-    from mmdrex.training.sft import evaluate_sft, sft_config, train_sft, training_assets
+    from mmdrex.training.sft import evaluate_sft, train_sft, training_assets
+    from mmdrex.training.sft_config import sft_config
 
     given = {} if config is None else dict(yaml.safe_load(config.read_text()) or {})
     own: dict[str, str | float | None] = {"data": data, "model": model, "stride": stride}

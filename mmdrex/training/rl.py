@@ -31,14 +31,19 @@ from transformers.trainer_callback import (
     TrainerState,
 )
 
-import mmdrex
 from mmdrex.data.costs import COSTS
 from mmdrex.data.windows import first_decision
 from mmdrex.router.router import Router
-from mmdrex.training.checkpoints import last_checkpoint, load_weights, write_final
+from mmdrex.training.checkpoints import (
+    code_version,
+    last_checkpoint,
+    load_weights,
+    write_final,
+)
 from mmdrex.training.episodes import Schedule, schedule
 from mmdrex.training.language import modal_processor
-from mmdrex.training.oracle import Oracle, build_oracle, oracle_digest
+from mmdrex.training.oracle import Oracle, build_oracle
+from mmdrex.training.oracle_table import oracle_digest
 from mmdrex.training.rl_checkpoints import STAGE, agents, forget, load_state, same_run, save
 from mmdrex.training.rl_config import RLConfig
 from mmdrex.training.rl_config import rl_config as rl_config
@@ -267,7 +272,7 @@ def _record(
         "windows": len(np.unique(visits.rows)),
         "select windows": len(select),
         "data": key,
-        "mmdrex": mmdrex.__version__,
+        "mmdrex": code_version(),
     }
 
 

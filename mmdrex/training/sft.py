@@ -14,17 +14,15 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from transformers import HfArgumentParser, TrainingArguments
+from transformers import HfArgumentParser
 
 from mmdrex.data.simulated import simulated_bars
-from mmdrex.data.splits import SPLITS
 from mmdrex.router.cache import digest
 from mmdrex.router.config import MMDREXConfig
 from mmdrex.router.router import ADAPTER, Router
@@ -37,158 +35,19 @@ from mmdrex.training.checkpoints import (
     last_checkpoint,
     write_final,
 )
-from mmdrex.training.labels import STRIDE, class_balance, labelled_windows
+from mmdrex.training.labels import class_balance, labelled_windows
 from mmdrex.training.review import apply_review, read_review
 from mmdrex.training.seeing import see
-from mmdrex.training.sft_data import ANONYMOUS, Sample, trend_samples
+from mmdrex.training.sft_config import SFTConfig
+from mmdrex.training.sft_data import Sample, trend_samples
 from mmdrex.training.sft_trainer import SFTTrainer
 from mmdrex.training.trend_evaluation import Evaluation, evaluate
-from strategies.rule import did_you_mean
 
 log = logging.getLogger(__name__)
 
 STAGE = "stage 1"
-# What trained the shipped tiny, where it is not the paper's: its adapters are small, its backbone
-# was pre-trained by stage 0 only, and a CPU computes bfloat16 in half the time.
-TINY: dict[str, Any] = {"learning_rate": 5e-4, "bf16": True}
-
-
 # Simulated markets: seeds that stage 0 has not seen, days that reach through every split.
 FIRST_SEED, START = 5000, "2016-01-04"
-
-
-@dataclass
-class SFTConfig(TrainingArguments):
-    """Settings of the supervised stage; every argument of ``TrainingArguments`` works as well."""
-
-    data: str = field(
-        default="",
-        metadata={"help": "Folder of CSV prices, or simulated:COUNT for that many markets."},
-    )
-    model: str = field(
-        default="tiny",
-        metadata={"help": "Where training starts: tiny, a router's folder, or a Qwen2.5-VL."},
-    )
-    labels: str | None = field(
-        default=None, metadata={"help": "Reviewed labels (mmdrex label import) used in place."}
-    )
-    stride: int = field(
-        default=STRIDE,
-        metadata={"help": "Bars between windows; not in the paper, whose counts imply about 16."},
-    )
-    window: int = field(default=90, metadata={"help": "Bars of the outcome; the paper's 90 days."})
-    samples: int | None = field(
-        default=None, metadata={"help": "Train on so many windows drawn at random; None: all."}
-    )
-    select_samples: int | None = field(
-        default=512, metadata={"help": "Choose on so many windows drawn at random; None: all."}
-    )
-    fit_split: str = field(
-        default="fit",
-        metadata={"help": "Split trained on; the paper's 60 % less its last year."},
-    )
-    select_split: str = field(
-        default="select",
-        metadata={"help": "Split the checkpoint is chosen on: the last year of training."},
-    )
-    text_weight: float = field(
-        default=0.1,
-        metadata={"help": "Weight of the answer's other tokens, beside 1 for the label's."},
-    )
-    anonymous: float = field(
-        default=ANONYMOUS, metadata={"help": "Share of prompts without symbol and price level."}
-    )
-    vision_folder: str | None = field(
-        default=None, metadata={"help": "Where image tokens are kept; the user's cache."}
-    )
-    learning_rate: float = field(
-        default=3e-5, metadata={"help": "Peak of AdamW's rate; the paper's 3e-5."}
-    )
-    per_device_train_batch_size: int = field(
-        default=16, metadata={"help": "Windows a step and device; the paper's 16."}
-    )
-    max_grad_norm: float = field(
-        default=0.5, metadata={"help": "Largest gradient norm; the paper's 0.5."}
-    )
-    seed: int = field(default=42, metadata={"help": "Of order, dropout, samples; the paper's 42."})
-    num_train_epochs: float = field(
-        default=1.0, metadata={"help": "Passes over the windows, which overlap; not in the paper."}
-    )
-    lr_scheduler_type: str = field(
-        default="cosine", metadata={"help": "Fall of the learning rate; not in the paper."}
-    )
-    warmup_steps: float = field(
-        default=0.05, metadata={"help": "Share of the steps that it rises; not in the paper."}
-    )
-    weight_decay: float = field(default=0.01, metadata={"help": "AdamW's; not in the paper."})
-    per_device_eval_batch_size: int = field(
-        default=32, metadata={"help": "Windows a step when the checkpoint is chosen."}
-    )
-    eval_strategy: str = field(
-        default="steps", metadata={"help": "When the labels of `select` are scored."}
-    )
-    eval_steps: float | None = field(
-        default=200, metadata={"help": "Steps between two scorings of `select`."}
-    )
-    save_strategy: str = field(default="steps", metadata={"help": "When a checkpoint is kept."})
-    save_steps: float = field(default=200, metadata={"help": "Steps between two checkpoints."})
-    save_total_limit: int | None = field(
-        default=2, metadata={"help": "Checkpoints kept: the best and the last."}
-    )
-    load_best_model_at_end: bool = field(
-        default=True, metadata={"help": "Keep the checkpoint with the least loss on `select`."}
-    )
-    metric_for_best_model: str | None = field(
-        default="label_loss", metadata={"help": "Mean negative log-likelihood of the labels."}
-    )
-    greater_is_better: bool | None = field(
-        default=False, metadata={"help": "A loss: less is better."}
-    )
-    logging_steps: float = field(default=10, metadata={"help": "Steps between two log lines."})
-    report_to: list[str] | str | None = field(
-        default="none", metadata={"help": "Trackers, such as tensorboard or wandb."}
-    )
-    dataloader_drop_last: bool = field(
-        default=True,
-        metadata={"help": "Leave out an epoch's last few windows: any number of processes agrees."},
-    )
-    remove_unused_columns: bool = field(
-        default=False, metadata={"help": "Fixed: the batches are not a table of columns."}
-    )
-
-    def __post_init__(self) -> None:
-        """Check what no run could use."""
-        super().__post_init__()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
-        self.label_names = ["label"]
-        for name in ("fit_split", "select_split"):
-            if getattr(self, name) not in SPLITS:
-                raise ValueError(f"no split {getattr(self, name)!r}; there are {', '.join(SPLITS)}")
-        if self.stride < 1 or self.window < 1:
-            raise ValueError(
-                f"stride and window must be at least 1 bar; got {self.stride} and {self.window}"
-            )
-
-
-def sft_config(out: str | Path, **settings: Any) -> SFTConfig:
-    """Return the paper's settings, for ``tiny`` those it was trained with.
-
-    Parameters
-    ----------
-    out : path
-        Folder of checkpoints and of the trained router.
-    **settings
-        Fields of ``SFTConfig`` and ``TrainingArguments``; None leaves the default.
-    """
-    given = {name: value for name, value in settings.items() if value is not None}
-    own = dict(TINY) if given.get("model", "tiny") == "tiny" else {}
-    if "bf16" in own and not torch.cuda.is_available():
-        own["use_cpu"] = True
-    try:
-        return SFTConfig(output_dir=str(out), **{**own, **given})
-    except TypeError as error:
-        name = str(error).split("'")[1]
-        known = SFTConfig.__dataclass_fields__
-        raise ValueError(f"no setting {name!r}.{did_you_mean(name, known)}") from None
 
 
 def training_assets(source: str) -> dict[str, pd.DataFrame]:

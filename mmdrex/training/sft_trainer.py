@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +17,8 @@ from mmdrex.errors import LossError
 from mmdrex.router import storage
 from mmdrex.training.answers import AnswerModel, Answers, Collator
 from mmdrex.training.checkpoints import disk_errors, keep_batch, load_weights
+from mmdrex.training.sft_config import SFTConfig
 from mmdrex.training.trend_scores import balanced_accuracy, confusion_matrix
-
-if TYPE_CHECKING:
-    from mmdrex.training.sft import SFTConfig
 
 SHOWN = {"loss": "loss", "eval_label_loss": "select", "eval_balanced_accuracy": "balanced"}
 

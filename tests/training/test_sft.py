@@ -25,7 +25,8 @@ from mmdrex.training import checkpoints, sft
 from mmdrex.training.answers import IGNORED, AnswerModel, Answers, Collator
 from mmdrex.training.checkpoints import last_checkpoint
 from mmdrex.training.seeing import see
-from mmdrex.training.sft import SFTConfig, prepare, sft_config, train_sft, trainable
+from mmdrex.training.sft import prepare, train_sft, trainable
+from mmdrex.training.sft_config import TINY, SFTConfig, sft_config
 from mmdrex.training.sft_data import Sample
 from mmdrex.training.trend_evaluation import evaluate, label_probabilities
 from mmdrex.training.trend_references import logistic
@@ -86,7 +87,7 @@ def test_settings_come_from_yaml(tmp_path: Path) -> None:
 
 
 def test_tiny_has_settings_of_its_own_and_given_ones_win() -> None:
-    assert sft_config("out").learning_rate == sft.TINY["learning_rate"]
+    assert sft_config("out").learning_rate == TINY["learning_rate"]
     assert sft_config("out", model="other", use_cpu=True).learning_rate == 3e-5
     assert sft_config("out", learning_rate=1e-3).learning_rate == 1e-3
 
@@ -429,7 +430,8 @@ import torch
 
 from mmdrex.data.simulated import simulated_bars
 from mmdrex.router.router import Router
-from mmdrex.training.sft import SFTConfig, train_sft
+from mmdrex.training.sft import train_sft
+from mmdrex.training.sft_config import SFTConfig
 
 out, batch, processes = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 torch.set_num_threads(1)
