@@ -23,7 +23,7 @@ import pandas as pd
 from mmdrex.data.costs import Costs
 from mmdrex.engines.backtrader import TargetStrategy, make_cerebro
 from mmdrex.training import oracle as oracles
-from mmdrex.training import windows
+from mmdrex.training import oracle_table, windows
 from mmdrex.training.assets import load_folder
 from strategies import POOL
 
@@ -85,11 +85,11 @@ def main():
         simulate, guard = windows.equity_of, windows.guard_windows
         windows.equity_of = stages.timed("simulate in vectorbt", simulate)
         windows.guard_windows = stages.timed("equity guard", guard)
-        oracles.RuleTargets.__call__ = stages.timed(
-            "features and targets of the rules", oracles.RuleTargets.__call__
+        windows.RuleTargets.__call__ = stages.timed(
+            "features and targets of the rules", windows.RuleTargets.__call__
         )
-        oracles.outcomes = stages.timed("guard, simulation and figures", oracles.outcomes)
-        oracles._checksum = stages.timed("checksums, written and read", oracles._checksum)
+        oracle_table.outcomes = stages.timed("guard, simulation and figures", oracle_table.outcomes)
+        oracle_table._checksum = stages.timed("checksums, written and read", oracle_table._checksum)
         oracles.oracle_digest = stages.timed("digest of bars and rules", oracles.oracle_digest)
         with whole("table"):
             table = oracles.build_oracle(assets, POOL, costs, folder=folder)

@@ -8,7 +8,8 @@ import pytest
 from mmdrex.data.costs import Costs
 from mmdrex.data.simulated import simulated_bars
 from mmdrex.engines.guard import simulate
-from mmdrex.training.oracle import BATCH, FIGURES, build_oracle, window_starts
+from mmdrex.training.oracle import build_oracle, window_starts
+from mmdrex.training.oracle_table import BATCH, FIGURES
 from strategies import POOL
 
 COSTS = Costs(0.001, 0.0005)

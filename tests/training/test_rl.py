@@ -1,0 +1,400 @@
+import json
+import os
+import signal
+import time
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from scipy.special import softmax
+from transformers import HfArgumentParser, TrainerCallback
+
+from mmdrex.data.simulated import simulated_bars
+from mmdrex.errors import LossError
+from mmdrex.observation.observation import Observer
+from mmdrex.router.router import ADAPTER, Router
+from mmdrex.training import update
+from mmdrex.training.episodes import schedule
+from mmdrex.training.oracle import build_oracle
+from mmdrex.training.oracle_table import FIGURES
+from mmdrex.training.rl import run, select_rows, train_rl
+from mmdrex.training.rl_config import RLConfig, rl_config
+from mmdrex.training.rollout import Rewards, roll_out, visited
+from mmdrex.training.trunks import Trunks, by_length, look, outputs
+
+ADAPTERS = (ADAPTER, "trend", "reversal", "breakout", "position")
+
+
+@pytest.fixture(scope="module")
+def assets():
+    return {f"S{seed}": simulated_bars(seed, bars=560)[0] for seed in range(4)}
+
+
+@pytest.fixture(scope="module")
+def oracle(assets, tmp_path_factory):
+    return build_oracle(assets, folder=tmp_path_factory.mktemp("oracle"))
+
+
+@pytest.fixture(scope="module")
+def start(micro_router, tmp_path_factory):
+    """Return the folder of a small router with random weights."""
+    folder = tmp_path_factory.mktemp("start") / "router"
+    micro_router().save_pretrained(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """A model this small is slower on several threads, and on a busy machine far slower."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory):
+    before = os.environ.get("MMDREX_CACHE")
+    os.environ["MMDREX_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    os.environ.pop("MMDREX_CACHE")
+    if before is not None:
+        os.environ["MMDREX_CACHE"] = before
+
+
+def settings(out, **given):
+    usual = {
+        "per_device_train_batch_size": 4,
+        "update_every": 2,
+        "episode_windows": 3,
+        "max_steps": 4,
+        "save_steps": 1,
+        "learning_rate": 1e-3,
+        "modalities": "T",
+    }
+    return rl_config(out, **{**usual, **given})
+
+
+def train(start, oracle, out, callbacks=(), **given):
+    router = Router.from_pretrained(str(start), cache=False)
+    router.batch = 16
+    fit = np.arange(len(oracle.windows)) % 5 > 0
+    state = train_rl(
+        router, oracle, fit, np.flatnonzero(~fit), settings(out, **given), False, callbacks
+    )
+    return router, state
+
+
+def weights(folder):
+    files = sorted(Path(folder).rglob("*.safetensors"))
+    return {
+        f"{file.relative_to(folder)}:{name}": tensor
+        for file in files
+        for name, tensor in load_file(file).items()
+    }
+
+
+# -- order, rollout, update ---------------------------------------------------------------------
+
+
+def test_schedule_follows_each_episode_window_by_window(oracle):
+    episodes = oracle.episodes(np.ones(len(oracle.windows), dtype=bool))
+    visits = schedule(episodes, 4, 2, 40, 3, seed=1)
+    assert len(visits.rows) % 2 == 0
+    for lane in range(4):
+        for step in range(len(visits.rows) - 1):
+            row, after = visits.rows[step, lane], visits.rows[step + 1, lane]
+            if visits.ends[step, lane]:
+                assert visits.following[step, lane] == row
+            else:
+                assert visits.following[step, lane] == after
+                assert oracle.windows[after, 0] == oracle.windows[row, 0]
+                assert oracle.windows[after, 1] == oracle.windows[row, 1] + 90
+
+
+def test_schedule_of_too_few_episodes_says_what_helps():
+    with pytest.raises(ValueError, match="do not fill one update of 16 x 4 windows"):
+        schedule([np.arange(3)], 16, 4, 10, 3, seed=1)
+
+
+def test_rollout_earns_the_tables_rewards_of_the_rules_drawn(start, oracle, tmp_path):
+    router = Router.from_pretrained(str(start), cache=False)
+    config = settings(tmp_path, group_reward=False)
+    rewards = Rewards(router, oracle, config)
+    visits = schedule(
+        oracle.episodes(np.ones(len(oracle.windows), dtype=bool)), 4, 2, 40, 3, seed=1
+    ).part(0, 2)
+    rows = visited(visits)
+    trunks = Trunks(router, oracle, rows)
+    seen = look(router, trunks, rows, 0, 1)
+    rollout = roll_out(rewards, visits, rows, seen, config, 10.0, np.random.default_rng(0))
+    assert np.allclose(rollout.weights.sum(axis=1), 1.0)
+    for i, row in enumerate(rollout.rows):
+        earned = []
+        for k, rules in enumerate(router.rules.values()):
+            column = oracle.rules.index(rules[rollout.actions[i, k]])
+            excess, sharpe, drawdown = (
+                oracle.figure(name)[row, column] for name in ("excess", "sharpe", "drawdown")
+            )
+            earned.append(np.tanh(excess) + 0.5 * np.tanh(sharpe) - drawdown)  # eq. 12
+            policy = softmax(seen.policies[k][rows.index(row)])
+            assert rollout.log_policy[i, k] == pytest.approx(np.log(policy[rollout.actions[i, k]]))
+        assert rollout.reward[i] == pytest.approx(rollout.weights[i] @ earned)
+        alpha = 1 + 10 * softmax(seen.weights[rows.index(row)])
+        assert rollout.baseline[i] == pytest.approx(alpha @ earned / alpha.sum())
+
+
+def test_look_says_what_inference_decides(start, oracle):
+    router = Router.from_pretrained(str(start), cache=False)
+    trunks = Trunks(router, oracle, [0, 7])
+    seen = look(router, trunks, [7, 0], 0, 1)
+    symbol, start_row = oracle.symbols[oracle.windows[7, 0]], int(oracle.windows[7, 1])
+    observation = Observer(oracle.assets[symbol], symbol).at(start_row)
+    [decision] = router.decide([observation])
+    # Tolerance: training keeps image tokens as float16.
+    assert softmax(seen.weights[0]) == pytest.approx(decision.weights, abs=1e-3)
+    policy = list(decision.probabilities["trend"].values())
+    assert softmax(seen.policies[0][0]) == pytest.approx(policy, abs=1e-3)
+
+
+def test_mixed_pass_of_all_adapters_equals_one_pass_each(start, oracle):
+    router = Router.from_pretrained(str(start), cache=False)
+    trunks = Trunks(router, oracle, [0])
+    [(_, trunk)] = by_length([trunks(0)], 1)
+    together = outputs(router, trunk, ADAPTERS)
+    for name in ADAPTERS[1:]:
+        alone = outputs(router, trunk, [name])
+        assert torch.allclose(alone.policies[name], together.policies[name], atol=1e-6)
+
+
+def test_only_what_is_trained_moves(start, oracle, tmp_path):
+    before = weights(start)
+    train(start, oracle, tmp_path / "router", train_experts=False, max_steps=1)
+    train(start, oracle, tmp_path / "experts", train_router=False, max_steps=1)
+    for name, moves in (
+        ("router", ("router/", "heads.router", "heads.norm")),
+        (
+            "experts",
+            ("trend/", "reversal/", "breakout/", "position/", "heads.policies", "heads.values"),
+        ),
+    ):
+        after = weights(tmp_path / name)
+        changed = {key for key, value in before.items() if not torch.equal(value, after[key])}
+        assert changed
+        assert all(any(part in key for part in moves) for key in changed)
+
+
+def test_fresh_start_forgets_adapters_and_heads(start, oracle, tmp_path):
+    router, _ = train(start, oracle, tmp_path, fresh_start=True, max_steps=1, learning_rate=1e-9)
+    old = weights(start)
+    new = weights(tmp_path)
+    assert not torch.allclose(
+        new["model.safetensors:heads.router.weight"],
+        old["model.safetensors:heads.router.weight"],
+        atol=1e-4,
+    )
+    key = "model.safetensors:series.project.weight"
+    assert torch.equal(new[key], old[key])
+    assert router.config.modalities == "T"
+
+
+# -- it learns ----------------------------------------------------------------------------------
+
+
+def planted(folder):
+    """Return an oracle where the sign of the drift decides which expert earns, and where it is up.
+
+    What the windows show is simulated, what rules earn there is planted: momentum of the trend
+    expert 1 in rising markets, kdj of the reversal expert 1 in falling ones, all else nothing.
+    """
+    assets = {
+        f"{regime}{seed}": simulated_bars(seed, bars=560, drift=0.6, regimes=(regime,))[0]
+        for regime in ("up", "down")
+        for seed in (0, 1)
+    }
+    oracle = build_oracle(assets, folder=folder)
+    up = np.array([oracle.symbols[asset].startswith("up") for asset, _ in oracle.windows])
+    figures = np.zeros_like(oracle.figures)
+    excess = figures[FIGURES.index("excess")]
+    excess[up, oracle.rules.index("momentum")] = 1.0
+    excess[~up, oracle.rules.index("kdj")] = 1.0
+    return replace(oracle, figures=figures), up
+
+
+def scaled(start, oracle, folder):
+    """Return the folder of the router with its scaler fitted to the windows, as SFT does."""
+    router = Router.from_pretrained(str(start), cache=False)
+    observers = [Observer(bars, name) for name, bars in oracle.assets.items()]
+    series = np.concatenate([observers[a].at(int(d)).series for a, d in oracle.windows])
+    router.series.mean.copy_(torch.from_numpy(series.mean(axis=0)))
+    router.series.deviation.copy_(torch.from_numpy(np.maximum(series.std(axis=0), 1e-6)))
+    router.save_pretrained(str(folder))
+    return folder
+
+
+def test_router_and_experts_learn_who_is_right(start, tmp_path):
+    market, up = planted(tmp_path / "oracle")
+    router, state = train(
+        scaled(start, market, tmp_path / "start"),
+        market,
+        tmp_path / "out",
+        per_device_train_batch_size=16,
+        update_every=2,
+        max_steps=25,
+        save_steps=25,
+        learning_rate=2e-3,
+        max_episodes=4000,
+    )
+    trunks = Trunks(router, market, range(len(up)))
+    seen = look(router, trunks, list(range(len(up))), 0, 1)
+    share = softmax(seen.weights, axis=1)
+    right = np.where(up, share[:, 0] > share[:, 1], share[:, 1] > share[:, 0])
+    assert right.mean() > 0.9  # a router that ignores the series is right on half
+    assert share[:, :2].sum(axis=1).mean() > 0.7  # the other two experts never earn anything
+    momentum = softmax(seen.policies[0], axis=1)[up, router.rules["trend"].index("momentum")]
+    assert momentum.mean() > 0.6
+    rewards = [entry["reward"] for entry in state.log_history]
+    assert np.mean(rewards[-5:]) > np.mean(rewards[:5]) + 0.1
+
+
+# -- checkpoints --------------------------------------------------------------------------------
+
+
+class Stop(TrainerCallback):
+    def __init__(self, after):
+        self.after = after
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == self.after:
+            raise KeyboardInterrupt
+
+
+def test_a_resumed_run_ends_bit_for_bit_where_an_undisturbed_one_does(start, oracle, tmp_path):
+    train(start, oracle, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(start, oracle, tmp_path / "broken", [Stop(3)])
+    assert (tmp_path / "broken" / "checkpoint-2").is_dir()
+    train(start, oracle, tmp_path / "broken", resume_from_checkpoint="true")
+    for part in ("", "checkpoint-4"):
+        whole, broken = weights(tmp_path / "whole" / part), weights(tmp_path / "broken" / part)
+        assert {k for k in whole if "checkpoint" not in k} == {
+            k for k in broken if "checkpoint" not in k
+        }
+        assert all(torch.equal(whole[k], broken[k]) for k in whole if "checkpoint" not in k)
+
+
+def test_a_checkpoint_says_what_made_it(start, oracle, tmp_path):
+    router, state = train(start, oracle, tmp_path, max_steps=3)
+    kept = {path.name for path in tmp_path.glob("checkpoint-*")}
+    assert f"checkpoint-{state.best_global_step}" in kept and "checkpoint-3" in kept
+    assert len(kept) <= 2
+    record = json.loads((tmp_path / "config.json").read_text())
+    assert record["training"]["stage 2"]["seed"] == 42
+    assert record["training"]["stage 2"]["best update"] == state.best_global_step
+    assert record["trained"][0] < record["trained"][1]
+    best = max(state.log_history, key=lambda entry: entry["select_reward"])
+    assert state.best_metric == best["select_reward"]
+    stored = Router.from_pretrained(str(tmp_path), cache=False)
+    for (name, ours), (_, theirs) in zip(
+        router.state_dict().items(), stored.state_dict().items(), strict=True
+    ):
+        assert torch.equal(ours, theirs), name
+
+
+def test_other_settings_do_not_resume_a_run(start, oracle, tmp_path):
+    train(start, oracle, tmp_path, max_steps=1)
+    with pytest.raises(ValueError, match="is of an earlier run; add --resume"):
+        train(start, oracle, tmp_path, max_steps=1)
+    with pytest.raises(ValueError, match=r"another gamma \(was 0.99, is 0.5\)"):
+        train(start, oracle, tmp_path, max_steps=1, gamma=0.5, resume_from_checkpoint="true")
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_batch(start, oracle, tmp_path, monkeypatch):
+    monkeypatch.setattr(update, "router_loss", lambda logits, *rest: logits.sum(dim=1) * np.nan)
+    with pytest.raises(LossError, match="the loss is nan at update 0"):
+        train(start, oracle, tmp_path)
+    batch = load_file(tmp_path / "bad_batch_0.safetensors")
+    assert batch["rows"].shape == (4,) and batch["weights"].shape == (4, 4)
+
+
+# -- settings -----------------------------------------------------------------------------------
+
+
+def test_defaults_are_the_papers(tmp_path):
+    [config] = HfArgumentParser(RLConfig).parse_args_into_dataclasses(
+        ["--output_dir", str(tmp_path), "--use_cpu", "true"]
+    )
+    assert (config.learning_rate, config.gamma, config.gae_lambda) == (3e-5, 0.99, 0.95)
+    assert (config.clip_epsilon, config.max_grad_norm, config.seed) == (0.15, 0.5, 42)
+    assert (config.per_device_train_batch_size, config.update_every) == (16, 4)
+    assert (config.max_episodes, config.ppo_epochs, config.beta) == (2500, 4, 0.005)
+    assert (config.alpha_r, config.alpha_s, config.c1, config.c2, config.c3) == (
+        1.0,
+        0.5,
+        0.5,
+        0.01,
+        0.01,
+    )
+
+
+def test_wrong_settings_are_refused_in_one_sentence(tmp_path):
+    with pytest.raises(ValueError, match=r"no split 'selekt'.*Did you mean 'select'"):
+        rl_config(tmp_path, select_split="selekt")
+    with pytest.raises(ValueError, match="there is nothing to train"):
+        rl_config(tmp_path, train_experts=False, train_router=False)
+    with pytest.raises(ValueError, match="update_every must be a whole number"):
+        rl_config(tmp_path, update_every=0)
+
+
+def test_markets_that_end_before_select_are_refused(start, tmp_path):
+    config = settings(tmp_path, init=str(start), data="simulated:1")
+    with pytest.raises(ValueError, match="no window of 90 bars lies in the split 'select'"):
+        run(config, progress=False)
+
+
+def test_select_takes_windows_that_do_not_overlap(oracle):
+    rows = select_rows(oracle, "train")
+    for asset in range(len(oracle.symbols)):
+        starts = oracle.windows[rows, 1][oracle.windows[rows, 0] == asset]
+        assert starts[0] == 198 and (np.diff(starts) == 90).all()
+
+
+# -- killed -------------------------------------------------------------------------------------
+
+
+def _train_alone(start, oracle, out):
+    torch.set_num_threads(1)
+    train(start, oracle, out, max_steps=6, resume_from_checkpoint="true")
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_ends_bit_for_bit_the_same(start, oracle, tmp_path):
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["mmdrex.training.rl", __name__])
+    rng, kills = np.random.default_rng(3), 0
+
+    def begin(out):
+        child = context.Process(target=_train_alone, args=(start, oracle, out))
+        child.start()
+        return child
+
+    whole = begin(tmp_path / "whole")
+    began = time.monotonic()
+    whole.join()
+    duration = time.monotonic() - began
+    assert whole.exitcode == 0
+    while not (tmp_path / "killed" / "config.json").exists():
+        child = begin(tmp_path / "killed")
+        child.join(timeout=duration * rng.uniform(0.2, 0.7) if kills < 20 else None)
+        if child.is_alive():
+            os.kill(child.pid, signal.SIGKILL)
+            kills += 1
+        child.join()
+    assert kills == 20
+    ours, theirs = weights(tmp_path / "killed"), weights(tmp_path / "whole")
+    final = [key for key in theirs if "checkpoint" not in key]
+    assert final and all(torch.equal(ours[key], theirs[key]) for key in final)
