@@ -103,8 +103,13 @@ class Agent(Baseline):
 
     def decide(self, bars: pd.DataFrame) -> Array:
         """Return the targets (T,), 0 before the first decision; fills ``journal``."""
-        market = Market(bars, self.anonymous)
+        if self.learns:
+            self.require_fitted()
         target = np.zeros(len(bars))
+        self.journal = pd.DataFrame(columns=list(COLUMNS))
+        if len(bars) <= first_decision():
+            return target
+        market = Market(bars, self.anonymous)
         first = self.first_bar(market)
         position, record = 0.0, []
         days = self.days(market, first)

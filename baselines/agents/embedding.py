@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -32,10 +33,15 @@ class Hashing:
             n_features=DIMENSION, ngram_range=(1, 2), alternate_sign=False, norm="l2"
         )
 
+        self._vector = lru_cache(4096)(self._hashed)  # a resumed run meets the same texts
+
     def __call__(self, texts: list[str]) -> Vectors:
         """Return one unit vector per text; a text without words is the zero vector."""
-        vectors: Vectors = self._vectorizer.transform(texts).toarray().astype(np.float32)
-        return vectors
+        return np.stack([self._vector(text) for text in texts])
+
+    def _hashed(self, text: str) -> Vectors:
+        vector: Vectors = self._vectorizer.transform([text]).toarray()[0].astype(np.float32)
+        return vector
 
 
 class Sentences:
@@ -65,6 +71,7 @@ class Sentences:
 EMBEDDERS = {"hashing": Hashing, "sentences": Sentences}
 
 
+@cache
 def embedder(name: str) -> Embedder:
     """Return the embedder ``"hashing"`` or ``"sentences:<folder or hub id>"``."""
     kind, _, argument = name.partition(":")

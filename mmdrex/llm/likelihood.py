@@ -9,18 +9,33 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import torch
 from pydantic import BaseModel
 from transformers import AutoModelForImageTextToText, AutoTokenizer
+from transformers.utils import logging
 
 from mmdrex.errors import LLMError
 from mmdrex.llm.backends import NOTHING_KNOWN
 from mmdrex.llm.request import Reply, Request
 
 SAYS_SO = "No reason: the embedded model knows nothing and picked the likeliest of the words."
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide transformers' progress bar: the embedded model is loaded before it can be read."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 class Likelihood:
@@ -37,16 +52,17 @@ class Likelihood:
     priced = False
     cutoff = NOTHING_KNOWN
 
-    def __init__(self, folder: str | Path, tokens: int = 256) -> None:
+    def __init__(self, folder: str | Path, tokens: int = 128) -> None:
         path = Path(folder)
         if not (path / "config.json").is_file():
             raise LLMError(f"no model in {folder}: it has no config.json")
         self.model = f"tiny:{path.name}"
         self.tokens = tokens
         self._tokenizer = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
-        self._model = AutoModelForImageTextToText.from_pretrained(
-            str(path), dtype=torch.float32, local_files_only=True, use_safetensors=True
-        ).eval()
+        with _quiet():
+            self._model = AutoModelForImageTextToText.from_pretrained(
+                str(path), dtype=torch.float32, local_files_only=True, use_safetensors=True
+            ).eval()
         weights = hashlib.blake2b(digest_size=16)
         for file in sorted(path.glob("*.safetensors")):
             weights.update(file.read_bytes())
