@@ -109,7 +109,8 @@ def main():
                 name = "all layers" if layers is None else f"last {layers}"
                 print(
                     f"{name:12}{'with' if cached else 'without':9}{looking / count:8.3f}"
-                    f"{learning / count:8.3f}{seconds[cached]:8.3f}"
+                    f"{learning / count:8.3f}{seconds[cached]:8.3f}",
+                    flush=True,
                 )
             print(f"{'':12}{seconds[False] / seconds[True]:.1f} times faster with caches")
     print(f"goal with adapters on the last 2 layers: {GOAL:.0f} times")
