@@ -135,7 +135,8 @@ def test_the_loss_is_the_whole_models_cross_entropy(
     sample, last = samples[0], int(together["last"][0])
     length = int((together["targets"][0] != IGNORED).nonzero().max()) + 1
     charts = [
-        router.processor.patches(c[None]) for c in router.processor.charts(sample.observation)
+        router.processor.patches(c[None].copy())
+        for c in router.processor.charts(sample.observation)
     ]
     ids = together["ids"][:1, :length]
     embeds = router.backbone.get_input_embeddings()(ids)
