@@ -100,9 +100,8 @@ class LocalModel:
 
 def _processor(name: str, sees: bool, hub: dict[str, Any]) -> Any:
     """Return the processor; a vision model stored without one is used as a text model."""
-    if sees:
-        try:
-            return AutoProcessor.from_pretrained(name, **hub)
-        except (OSError, ValueError):
-            log.warning("%s has no image processor: charts are left out", name)
-    return AutoTokenizer.from_pretrained(name, **hub)
+    # Without an image processor in the folder AutoProcessor gives the tokenizer alone.
+    found: Any = (AutoProcessor if sees else AutoTokenizer).from_pretrained(name, **hub)
+    if sees and not hasattr(found, "image_processor"):
+        log.warning("%s has no image processor: charts are left out", name)
+    return found

@@ -58,7 +58,7 @@ def test_saved_baseline_is_loaded_with_equal_targets(fitted, bars, tmp_path):
 def test_nothing_that_is_saved_is_a_pickle(fitted, tmp_path):
     fitted.save(tmp_path / "saved")
     kinds = {path.suffix for path in (tmp_path / "saved").iterdir()}
-    assert kinds <= {".json", ".safetensors", ".txt"}
+    assert kinds <= {".json", ".safetensors", ".txt", ".sqlite"}
 
 
 def test_both_engines_agree(fitted, bars):
