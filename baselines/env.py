@@ -121,7 +121,7 @@ class TradingVectorEnv(VectorEnv[Any, Any, Any]):
         self.accounts = open_accounts(number)
 
     def reset(
-        self, *, seed: int | list[int | None] | None = None, options: Information | None = None
+        self, *, seed: int | None = None, options: Information | None = None
     ) -> tuple[Float32, Information]:
         """Start an episode in every account; return observations (N, d + 1) and nothing else."""
         super().reset(seed=seed)

@@ -63,5 +63,4 @@ def lagged_features(bars: pd.DataFrame, lags: Sequence[int] = LAGS) -> Windows:
 
 def warm_rows(features: Windows) -> NDArray[np.bool_]:
     """Return which rows (T,) hold no NaN."""
-    warm: NDArray[np.bool_] = np.isfinite(features).all(axis=tuple(range(1, features.ndim)))
-    return warm
+    return np.asarray(np.isfinite(features).all(axis=tuple(range(1, features.ndim))))

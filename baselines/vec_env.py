@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -58,6 +57,6 @@ class SeveralAccounts(VecEnv):
         called = [getattr(self._env, method_name) for _ in self._get_indices(indices)]
         return [method(*args, **kwargs) for method in called]
 
-    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> Sequence[bool]:
+    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
         """Return False: nothing is wrapped."""
         return [False] * len(list(self._get_indices(indices)))

@@ -163,7 +163,8 @@ def backtest(
         net=table[costs],
         gap=_gap(sleeves, simulated[name]),
         split=span_label(start, sleeves.index[-1], crypto),
-        in_sample=any(p.in_sample for p in plans.values()),
+        in_sample=any(p.in_sample for p in plans.values())
+        or "IN-SAMPLE" in str(table[costs].loc[name, "split"]),  # a fitted baseline's targets
     )
 
 
