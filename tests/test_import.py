@@ -163,7 +163,7 @@ def test_every_import_of_the_packages_is_required(setup):
                     imported.add(node.module.split(".")[0])
     foreign = imported - sys.stdlib_module_names - {"mmdrex", "strategies", "baselines"}
     spelled = {"PIL": "pillow", "talib": "ta-lib", "huggingface_hub": "huggingface-hub"}
-    spelled["sklearn"] = "scikit-learn"
+    spelled |= {"sklearn": "scikit-learn", "yaml": "pyyaml"}
     spelled["stable_baselines3"] = "stable-baselines3"
     wanted = {spelled.get(name, name) for name in foreign}
     extras = setup["options.extras_require"]["yahoo"]
