@@ -255,7 +255,7 @@ def interrupted(run):
     for _ in range(20):
         run.send_signal(signal.SIGINT)
         try:
-            return run.communicate(timeout=3)
+            return run.communicate(timeout=1)
         except subprocess.TimeoutExpired:
             continue
     raise AssertionError("the run goes on after twenty interrupts")
