@@ -31,6 +31,7 @@ written summary. Made with `mmdrex`, after arXiv 2509.05080 (v1/v2).
 
 ```python
 import mmdrex
+
 router = mmdrex.Router.from_pretrained("this folder or repository")
 ```
 

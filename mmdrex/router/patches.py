@@ -39,12 +39,14 @@ def patchify(
             f"a chart of {width} x {height} pixels cannot be cut into tokens of {unit} pixels; "
             f"use multiples of {unit}"
         )
-    mean, deviation = (torch.tensor(values) * 255 for values in (MEAN, DEVIATION))
-    pixels = (torch.from_numpy(images).float() - mean) / deviation
     rows, columns = height // unit, width // unit
-    blocks = pixels.view(count, rows, merge, patch, columns, merge, patch, 3)
-    blocks = blocks.permute(0, 1, 4, 2, 5, 7, 3, 6)  # image, row, column, merge, merge, channel
-    blocks = blocks.reshape(count, rows * columns * merge**2, 3, 1, patch, patch)
-    patches = blocks.expand(-1, -1, -1, temporal, -1, -1).flatten(2)
+    blocks = images.reshape(count, rows, merge, patch, columns, merge, patch, 3)
+    blocks = blocks.transpose(0, 1, 4, 2, 5, 7, 3, 6)  # image, row, column, merge, merge, channel
+    blocks = blocks.reshape(count, rows * columns * merge**2, 3, 1, patch * patch)
+    mean, deviation = (
+        np.array(values, np.float32)[:, None, None] * 255 for values in (MEAN, DEVIATION)
+    )
+    pixels = (blocks - mean) / deviation
+    patches = np.repeat(pixels, temporal, axis=3).reshape(count, rows * columns * merge**2, -1)
     grid = torch.tensor([[1, rows * merge, columns * merge]] * count)
-    return patches.contiguous(), grid
+    return torch.from_numpy(patches), grid
