@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -61,7 +64,8 @@ def run_folder(out: Path) -> Iterator[Path]:
     aside.mkdir(parents=True)
     (aside / RECORD).write_text(json.dumps({"finished": False}) + "\n", encoding="utf-8")
     try:
-        yield aside
+        with _no_interrupt_lost():
+            yield aside
     except Exception:
         shutil.rmtree(aside)
         for folder in made:
@@ -75,6 +79,28 @@ def run_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(former)
     else:
         aside.rename(out)
+
+
+@contextmanager
+def _no_interrupt_lost() -> Iterator[None]:
+    """Raise KeyboardInterrupt at the end of the block if a library swallowed one on the way."""
+    former = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(former):
+        yield
+        return
+    heard = threading.Event()
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        heard.set()
+        former(number, frame)
+
+    signal.signal(signal.SIGINT, hear)
+    try:
+        yield
+        if heard.is_set():
+            raise KeyboardInterrupt
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 def main_job(
