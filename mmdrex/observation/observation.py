@@ -61,12 +61,19 @@ class Observation:
     @cached_property
     def digest(self) -> str:
         """Hex digest of all that the router reads: series, text and the drawn columns."""
-        drawn = np.ascontiguousarray(matrix(self.window)[:, _DRAWN])
         content = hashlib.blake2b(digest_size=16)
-        for part in (self.series.tobytes(), self.text.encode(), drawn.tobytes()):
+        for part in (self.series.tobytes(), self.text.encode(), self._drawn()):
             content.update(len(part).to_bytes(8, "little"))
             content.update(part)
         return content.hexdigest()
+
+    @cached_property
+    def drawn(self) -> str:
+        """Hex digest of what its charts are drawn from."""
+        return hashlib.blake2b(self._drawn(), digest_size=16).hexdigest()
+
+    def _drawn(self) -> bytes:
+        return np.ascontiguousarray(matrix(self.window)[:, _DRAWN]).tobytes()
 
     def _repr_html_(self) -> str:
         png = io.BytesIO()

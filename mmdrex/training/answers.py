@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from mmdrex.router.processor import ANSWER, Inputs
 from mmdrex.router.router import Router
 from mmdrex.router.vocabulary import LABELS
+from mmdrex.training.seeing import Seen
 from mmdrex.training.sft_data import Sample
 
 IGNORED = -100  # tokens that no loss is taken of
@@ -49,13 +50,11 @@ class Answers(Dataset[dict[str, Any]]):
     ----------
     router : Router
     samples : sequence of Sample of length N
-    vision : tensor of shape (N, tokens, width) or None
+    vision : Seen or None
         From ``mmdrex.training.seeing.see``; None without the modality V.
     """
 
-    def __init__(
-        self, router: Router, samples: Sequence[Sample], vision: torch.Tensor | None
-    ) -> None:
+    def __init__(self, router: Router, samples: Sequence[Sample], vision: Seen | None) -> None:
         self.vision = vision
         processor = router.processor
         tokenizer = processor.tokenizer

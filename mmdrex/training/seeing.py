@@ -1,6 +1,7 @@
 """Image tokens of many charts, computed once and kept in one memory-mapped file.
 
-The vision tower carries no adapter: whatever is trained, a chart's tokens stay what they are.
+The vision tower carries no adapter: whatever is trained, a chart's tokens stay what they are, and
+every stage, seed and evaluation reads the same file.
 """
 
 from __future__ import annotations
@@ -8,9 +9,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from filelock import FileLock
 from tqdm.auto import tqdm
 
 from mmdrex.data.files import replacing
@@ -24,13 +28,25 @@ log = logging.getLogger(__name__)
 BATCH, BLOCK = 16, 32  # observations a pass; passes between two notes of how far it came
 
 
+@dataclass(frozen=True)
+class Seen:
+    """Image tokens of N observations, read from the file as they are asked for."""
+
+    kept: torch.Tensor  # (all in the file, tokens, width)
+    places: list[int]  # of the N observations
+
+    def __getitem__(self, row: int) -> torch.Tensor:
+        """Return the image tokens (tokens, width) of one observation."""
+        return self.kept[self.places[row]]
+
+
 @torch.no_grad()
 def see(
     router: Router,
     observations: Sequence[Observation],
     folder: Path | None = None,
     progress: bool = False,
-) -> torch.Tensor | None:
+) -> Seen | None:
     """Return the image tokens of every observation's two charts, or None without modality V.
 
     Parameters
@@ -38,14 +54,15 @@ def see(
     router : Router
     observations : sequence of Observation of length N
     folder : path, optional
-        Where the file is kept; ``$MMDREX_CACHE`` or the user's cache folder unless given. An
-        interrupted run is taken up where it stopped.
+        Where the file is kept; ``$MMDREX_CACHE`` or the user's cache folder unless given. Charts
+        seen before, by whatever run, are not seen again.
     progress : bool
 
     Returns
     -------
-    tensor of shape (N, tokens, width)
-        Read from the file as needed; float16 where the model computes in float32, else as it is.
+    Seen
+        ``seen[row]`` has shape (tokens, width); float16 where the model computes in float32, else
+        as it is.
     """
     if "V" not in router.config.modalities or not observations:
         return None
@@ -54,32 +71,52 @@ def see(
     kind = torch.float16 if model_type == torch.float32 else model_type
     vision = weights_digest(router.backbone.model.visual.state_dict())
     sizes = f"{router.processor.global_size} {router.processor.local_size} {kind}"
-    key = digest(vision, sizes, *(one.digest for one in observations))
-    path = (folder or default_folder()) / "charts" / f"{key}.bin"
+    path = (folder or default_folder()) / "charts" / f"{digest(vision, sizes)}.bin"
     path.parent.mkdir(parents=True, exist_ok=True)
-    count = len(observations)
-    seen = torch.from_file(str(path), shared=True, size=count * tokens * width, dtype=kind)
-    seen = seen.view(count, tokens, width)
-    note = path.with_suffix(".json")
-    done = _done(note)
-    kept, router.cache.folder = router.cache.folder, None  # one file instead of one a chart
+    keys = [one.drawn for one in observations]
+    with FileLock(path.with_suffix(".lock")):
+        index = _index(path, tokens * width * kind.itemsize)
+        missing = dict(zip(keys, observations, strict=True))
+        for key in index.keys() & missing.keys():
+            del missing[key]
+        count = len(index) + len(missing)
+        kept = torch.from_file(str(path), shared=True, size=count * tokens * width, dtype=kind)
+        kept = kept.view(count, tokens, width)
+        silent = not (progress and missing)
+        with tqdm(total=len(missing), desc="seeing charts", disable=silent) as bar:
+            _fill(router, kept, index, missing, path, bar)
+    return Seen(kept, [index[key] for key in keys])
+
+
+def _fill(
+    router: Router,
+    kept: torch.Tensor,
+    index: dict[str, int],
+    missing: dict[str, Observation],
+    path: Path,
+    bar: tqdm[Any],
+) -> None:
+    """See what is missing, block by block; an interrupted run loses no more than a block."""
+    keys = list(missing)
+    cache, router.cache.folder = router.cache.folder, None  # one file instead of one a chart
     try:
-        for start in tqdm(
-            range(done, count, BATCH), desc="seeing charts", disable=not progress or done >= count
-        ):
-            batch = observations[start : start + BATCH]
-            seen[start : start + len(batch)] = torch.stack(router.vision(batch)).to(kind).cpu()
-            if (start // BATCH) % BLOCK == BLOCK - 1 or start + BATCH >= count:
-                with replacing(note) as aside:
-                    aside.write_text(json.dumps({"done": start + len(batch)}))
+        for number, start in enumerate(range(0, len(keys), BATCH), start=1):
+            part = keys[start : start + BATCH]
+            first = len(index)
+            tokens = torch.stack(router.vision([missing[key] for key in part]))
+            kept[first : first + len(part)] = tokens.to(kept.dtype).cpu()
+            index |= {key: first + place for place, key in enumerate(part)}
+            bar.update(len(part))
+            if number % BLOCK == 0 or start + BATCH >= len(keys):
+                with replacing(path.with_suffix(".json")) as aside:
+                    aside.write_text(json.dumps(list(index)))
     finally:
-        router.cache.folder = kept
-    return seen
+        router.cache.folder = cache
 
 
-def _done(note: Path) -> int:
-    """Return how many observations an earlier run has seen."""
-    try:
-        return int(json.loads(note.read_text())["done"])
-    except FileNotFoundError:
-        return 0
+def _index(path: Path, size: int) -> dict[str, int]:
+    """Return the place of each chart in the file, of those noted and, at ``size`` bytes, there."""
+    note = path.with_suffix(".json")
+    keys = json.loads(note.read_text()) if note.exists() and path.exists() else []
+    there = path.stat().st_size // size if keys else 0
+    return {key: place for place, key in enumerate(keys[:there])}

@@ -102,7 +102,7 @@ def label_probabilities(
         for start in range(0, len(rows), 32):
             part = rows[start : start + 32]
             dtype = router.backbone.dtype
-            seen = [] if vision is None else list(vision[part].to(router.device, dtype))
+            seen = [] if vision is None else [vision[row].to(router.device, dtype) for row in part]
             states = router.states(router.trunk([inputs[row] for row in part], seen), (ADAPTER,))
             logits = states[0] @ head.float().T
             result[part] = torch.softmax(logits.double(), dim=1).cpu().numpy()

@@ -139,5 +139,6 @@ def test_an_interrupted_look_at_the_charts_goes_on(
     with pytest.raises(KeyboardInterrupt):
         see(router, observations, tmp_path / "b")
     resumed = see(router, observations, tmp_path / "b")
-    assert torch.equal(resumed, whole)
+    rows = range(len(observations))
+    assert all(torch.equal(resumed[row], whole[row]) for row in rows)
     assert sum(calls) == len(observations) + calls[1]  # the first block was not seen again
