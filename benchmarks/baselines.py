@@ -1,9 +1,8 @@
 """Time the seven rule baselines over every CSV file of a folder.
 
-    python benchmarks/baseline_rules.py --data FOLDER [--repeats 3]
+    python benchmarks/baselines.py --data FOLDER [--repeats 3]
 
 Reading the files is not counted, nor is compilation: one asset is traded before the clock starts.
-(A script named baselines.py would hide the package of that name from every script beside it.)
 """
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ import argparse
 import time
 from pathlib import Path
 from statistics import median
+
+import packages_first  # noqa: F401  (baselines.py beside this script is not the package)
 
 from baselines import BASELINES
 from mmdrex.data.bars import load_bars

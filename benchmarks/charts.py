@@ -20,6 +20,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import mplfinance as mpf
 import numpy as np
+import packages_first  # noqa: F401  (baselines.py beside this script is not the package)
 import pandas as pd
 from PIL import Image
 

@@ -13,6 +13,7 @@ import time
 
 import gymnasium as gym
 import numpy as np
+import packages_first  # noqa: F401  (baselines.py beside this script is not the package)
 
 from baselines.env import TradingEnv, TradingVectorEnv, market
 from baselines.features import lagged_features

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import packages_first  # noqa: F401  (baselines.py beside this script is not the package)
 import pandas as pd
 from tqdm.auto import tqdm
 

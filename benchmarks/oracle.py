@@ -18,6 +18,7 @@ from collections import defaultdict
 from contextlib import contextmanager
 
 import numpy as np
+import packages_first  # noqa: F401  (baselines.py beside this script is not the package)
 import pandas as pd
 
 from mmdrex.data.costs import Costs

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import backtrader as bt
 import numpy as np
+import packages_first  # noqa: F401  (baselines.py beside this script is not the package)
 import pandas as pd
 from tqdm.auto import tqdm
 

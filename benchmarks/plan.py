@@ -15,6 +15,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import wraps
 
+import packages_first  # noqa: F401  (baselines.py beside this script is not the package)
+
 import mmdrex
 from mmdrex.data.simulated import simulated_bars
 from mmdrex.engines import planning

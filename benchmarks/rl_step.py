@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import packages_first  # noqa: F401  (baselines.py beside this script is not the package)
 import torch
 
 from mmdrex.data.sample import sample_bars
