@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from peft import PeftModel
 from torch import nn
+from torch.distributed.tensor import DTensor
 from tqdm.auto import tqdm
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from mmdrex.observation.observation import Observation
 from mmdrex.router import storage
+from mmdrex.router.adapted import last_states
 from mmdrex.router.cache import Cache, digest
 from mmdrex.router.config import MMDREXConfig
 from mmdrex.router.decision import Decision
@@ -80,8 +82,8 @@ class Router(nn.Module):
         self.series = SeriesProjection(len(config.features), config.patch, width)
         self.heads = Heads(width, self.rules)
         self.cache = cache or Cache(None)
-        # On a CPU one observation at a time (its five adapters in one mixed batch) is as fast, and
-        # its last bits do not depend on who else is asked: the prefix law holds exactly.
+        # On a CPU one observation at a time (its five adapters side by side) is as fast, and its
+        # last bits do not depend on who else is asked: the prefix law holds exactly.
         self.batch = 1 if vlm.device.type == "cpu" else 16
         self._digests: tuple[str, str] | None = None
 
@@ -200,19 +202,22 @@ class Router(nn.Module):
     def states(self, trunk: Trunk, adapters: Sequence[str]) -> torch.Tensor:
         """Return the last token's state under each adapter: (adapters, B, width), float32.
 
-        In evaluation mode all adapters run in one mixed batch; PEFT refuses that in training mode,
-        where each takes a pass of its own.
+        With dropout, and where layers are sharded over processes, each adapter takes a pass
+        through the library's own forward; else all share one, see ``mmdrex.router.adapted``.
         """
         language_model = self.backbone.model.language_model
-        layers = len(language_model.layers)
-        with _only_layers(language_model, self._first_adapted(), layers):
-            if not self.vlm.training:
-                return self._pass(trunk, adapters)
+        first = self._first_adapted()
+        if self.vlm.training or isinstance(next(language_model.parameters()), DTensor):
             passes = []
             for adapter in adapters:
                 self.vlm.set_adapter(adapter)
-                passes.append(self._pass(trunk, None))
-            return torch.cat(passes)
+                passes.append(self.sequence(trunk)[:, -1])
+            return torch.stack(passes).float()
+        rotation = language_model.rotary_emb(trunk.states, trunk.positions)
+        states = last_states(
+            language_model.layers[first:], language_model.norm, trunk.states, rotation, adapters
+        )
+        return states.float()
 
     def sequence(self, trunk: Trunk) -> torch.Tensor:
         """Return every token's state under the active adapter: (B, L, width), for training."""
@@ -224,24 +229,6 @@ class Router(nn.Module):
             )
         states: torch.Tensor = out.last_hidden_state
         return states
-
-    def _pass(self, trunk: Trunk, adapters: Sequence[str] | None) -> torch.Tensor:
-        count, rows = (1 if adapters is None else len(adapters)), len(trunk.states)
-        mixed = (
-            {}
-            if adapters is None
-            else {"adapter_names": [a for a in adapters for _ in range(rows)]}
-        )
-        out = self.vlm(
-            inputs_embeds=trunk.states.repeat(count, 1, 1),
-            position_ids=trunk.positions.repeat(1, count, 1),
-            use_cache=False,
-            output_hidden_states=True,
-            logits_to_keep=1,
-            **mixed,
-        )
-        last: torch.Tensor = out.hidden_states[-1][:, -1].float()
-        return last.view(count, rows, -1)
 
     def _first_adapted(self) -> int:
         layers = self.vlm.config.text_config.num_hidden_layers
