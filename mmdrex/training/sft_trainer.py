@@ -115,6 +115,12 @@ class SFTTrainer(Trainer):
             )
         return (loss, outputs) if return_outputs else loss
 
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+        """Make no repository: the finished router goes to the hub, with its card, and makes it."""
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """Push no checkpoint."""
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Write the router's own files."""
         folder = Path(output_dir or str(self.args.output_dir))
