@@ -113,7 +113,8 @@ def test_in_sample_is_stamped_exactly_where_the_training_dates_overlap(routed):
     from mmdrex.router.router import Router
 
     trained = Router.from_pretrained("tiny").trained
-    overlaps = trained is not None and trained[0] <= "2018-12-31" and trained[1] >= "2017-12-29"
+    first, last = trained.get("exchange", ("9999", "0000"))
+    overlaps = first <= "2018-12-31" and last >= "2017-12-29"
     assert json.loads((folder / "run.json").read_text())["in_sample"] == overlaps
     assert ("IN-SAMPLE" in screen) == overlaps
     assert ("IN-SAMPLE" in (folder / "tearsheet.html").read_text()) == overlaps

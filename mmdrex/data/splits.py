@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mmdrex.data.bars import periods_per_year
+
 SPLITS = ("fit", "select", "train", "validation", "test")
 
 TRAIN_END = {
@@ -22,6 +24,11 @@ VALIDATION_END = {
     "crypto": pd.Timestamp("2024-05-18"),
 }
 _FIRST, _LAST = pd.Timestamp("1800-01-01"), pd.Timestamp("2200-01-01")
+
+
+def asset_class(index: pd.Index) -> str:
+    """Return whose calendar splits bars follow: ``"crypto"`` if they have Saturdays."""
+    return "crypto" if periods_per_year(pd.DatetimeIndex(index)) == 365 else "exchange"
 
 
 def split_range(split: str, crypto: bool = False) -> tuple[pd.Timestamp, pd.Timestamp]:

@@ -47,6 +47,8 @@ class Backtest:
         Largest relative gap between the engine's equity and the simulation behind the table.
     split : str
     in_sample : bool
+    stamps : tuple of str
+        What else the traded row's figures must say, such as "NO NEWS".
     """
 
     name: str
@@ -61,6 +63,7 @@ class Backtest:
     gap: float
     split: str
     in_sample: bool
+    stamps: tuple[str, ...] = ()
 
 
 def long_enough(
@@ -151,6 +154,7 @@ def backtest(
     equity = {row: total(of_assets, start) for row, of_assets in simulated.items()}
     equity[name] = total(sleeves, start)
     crypto = periods_per_year(pd.DatetimeIndex(sleeves.index)) == 365
+    _, *stamps = str(table[costs].loc[name, "split"]).split(", ")
     return Backtest(
         name=name,
         bars=bars,
@@ -164,7 +168,8 @@ def backtest(
         gap=_gap(sleeves, simulated[name]),
         split=span_label(start, sleeves.index[-1], crypto),
         in_sample=any(p.in_sample for p in plans.values())
-        or "IN-SAMPLE" in str(table[costs].loc[name, "split"]),  # a fitted baseline's targets
+        or "IN-SAMPLE" in stamps,  # a fitted baseline's targets
+        stamps=tuple(text for text in stamps if text != "IN-SAMPLE"),
     )
 
 

@@ -14,7 +14,7 @@ from mmdrex.data.bars import periods_per_year
 from mmdrex.data.splits import span_label
 from mmdrex.data.windows import decision_bars
 from mmdrex.engines.guard import guard, simulate
-from mmdrex.engines.planning import Plan, by_symbol, trained_on
+from mmdrex.engines.planning import Plan, by_symbol, stamps_of, trained_in_all
 from mmdrex.evaluation import metrics
 from mmdrex.evaluation.intervals import headline_intervals
 
@@ -30,6 +30,7 @@ class _Run:
     equity: pd.Series  # from the first decision bar on
     targets: list[Array]  # per asset, from its own first decision bar on
     trained: tuple[str, str] | None
+    stamps: Mapping[str, str | None]
 
 
 def compare(
@@ -70,8 +71,9 @@ def compare(
     DataFrame of shape (rows, 12)
         ``TR``, ``Sharpe`` (annualised; NaN for a run that sits in cash), ``MDD``, ``turnover``
         (a year), ``exposure``, low and high ends of the intervals of the first three, and
-        ``split``, stamped IN-SAMPLE where a router was trained on the bars. Fractions throughout;
-        ``attrs`` holds costs, level and seed.
+        ``split``, stamped IN-SAMPLE where a router was trained on the bars, and with what else has
+        to be said of a row (``attrs["stamps"]`` of its targets). Fractions throughout; ``attrs``
+        holds costs, level and seed.
 
     Raises
     ------
@@ -120,16 +122,18 @@ def _run(
     missing = [symbol for symbol in frames if symbol not in row]
     if missing:
         raise ValueError(f"{name!r} has no targets for {missing[0]!r}; it has {', '.join(row)}")
-    sleeves, targets, trained = {}, [], None
+    sleeves, targets, used = {}, [], []
+    stamps: dict[str, str | None] = {}
     for symbol, frame in frames.items():
         given = row[symbol].target if isinstance(row[symbol], Plan) else row[symbol]
-        trained = trained or trained_on(given)
+        used.append(given)
+        stamps |= stamps_of(given)
         target = _from(first[symbol], given, frame)
         equity = simulate(frame, target, fees, slippage, _CAPITAL / len(frames))
         sleeves[symbol] = pd.Series(equity, frame.index)
         targets.append(guard(frame, target, fees, slippage)[first[symbol] :])
     union = pd.DataFrame(sleeves).sort_index().ffill().fillna(_CAPITAL / len(frames))
-    return _Run(union.sum(axis=1).loc[begin:], targets, trained)
+    return _Run(union.sum(axis=1).loc[begin:], targets, trained_in_all(used), stamps)
 
 
 def _from(first: int, target: ArrayLike, frame: pd.DataFrame) -> ArrayLike:
@@ -170,7 +174,8 @@ def _portfolio_run(
         target = ordered.ffill().fillna(0.0).clip(-1.0, 1.0)
         targets.append(target.to_numpy()[first[symbol] :])
     equity = pd.Series(value.sum(axis=1), index)
-    return _Run(equity.loc[begin:], targets, getattr(portfolio, "trained", None))
+    trained, stamps = getattr(portfolio, "trained", None), getattr(portfolio, "stamps", {})
+    return _Run(equity.loc[begin:], targets, trained, stamps)
 
 
 def _line(run: _Run, level: float, samples: int, seed: int) -> dict[str, float | str]:
@@ -194,5 +199,6 @@ def _line(run: _Run, level: float, samples: int, seed: int) -> dict[str, float |
     overlap = run.trained is not None and (
         index[0] <= pd.Timestamp(run.trained[1]) and pd.Timestamp(run.trained[0]) <= index[-1]
     )
-    line["split"] = f"{split}, IN-SAMPLE" if overlap else split
+    said = [text for text, last in run.stamps.items() if not last or index[0] <= pd.Timestamp(last)]
+    line["split"] = ", ".join([split, *(["IN-SAMPLE"] if overlap else []), *said])
     return line

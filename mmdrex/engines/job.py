@@ -162,7 +162,8 @@ def _attributes(table: pd.DataFrame) -> dict[str, float]:
 
 def stamp(result: Backtest) -> str:
     """Return the split of a backtest, with IN-SAMPLE where the router was trained on its dates."""
-    return f"{result.split}, IN-SAMPLE" if result.in_sample else result.split
+    sample = ("IN-SAMPLE",) if result.in_sample else ()
+    return ", ".join((result.split, *sample, *result.stamps))
 
 
 def title(result: Backtest) -> str:
@@ -263,7 +264,8 @@ def write_tearsheet(path: Path, result: Backtest, settings: Settings) -> None:
         returns[result.name],
         returns[BENCHMARK],
         path,
-        title=f"{title(result)}; {result.split}; {costs_label(settings)}; seed {settings.seed}",
+        title=f"{title(result)}; {', '.join((result.split, *result.stamps))}; "
+        f"{costs_label(settings)}; seed {settings.seed}",
         in_sample=result.in_sample,
     )
 
@@ -292,6 +294,7 @@ def write_record(
         "last": f"{result.equity.index[-1]:%Y-%m-%d}",
         "split": result.split,
         "in_sample": result.in_sample,
+        "stamps": list(result.stamps),
         "largest gap to the reference simulation": result.gap,
     }
     with replacing(path) as aside:

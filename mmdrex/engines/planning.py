@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast, overload
 
 import numpy as np
@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmdrex.data.bars import validate_bars
+from mmdrex.data.splits import asset_class
 from mmdrex.data.windows import decision_bars, require_length
 from mmdrex.engines.ablations import Weights, check_weights, reweigh
 from mmdrex.engines.planned import Plan as Plan
@@ -151,7 +152,7 @@ def plan(  # type: ignore[misc]  # the overloads leave the settings to this sign
         traded = decision_bars(indexes[symbol], window, lookback, start).tolist()
         decisions = decisions[-len(traded) :]
         target, table = assemble(indexes[symbol], traded, decisions, window, features, pool)
-        trained = getattr(model, "trained", None)
+        trained = getattr(model, "trained", {}).get(asset_class(frame.index))
         target.attrs["trained"] = trained
         plans[symbol] = Plan(frame, symbol, target, table, decisions, window, trained)
     return next(iter(plans.values())) if single else plans
@@ -169,6 +170,24 @@ def trained_on(target: object) -> tuple[str, str] | None:
     attrs = target.attrs if isinstance(target, pd.Series) else {}
     dates: tuple[str, str] | None = attrs.get("trained")
     return dates
+
+
+def trained_in_all(targets: Iterable[object]) -> tuple[str, str] | None:
+    """Return the first and the last training date that came with any of the targets."""
+    dates = [found for target in targets if (found := trained_on(target)) is not None]
+    if not dates:
+        return None
+    return min(first for first, _ in dates), max(last for _, last in dates)
+
+
+def stamps_of(target: object) -> dict[str, str | None]:
+    """Return what has to be said of figures from a target, each with the last day it holds for.
+
+    None holds for all days: ``{"NO NEWS": None}``.
+    """
+    attrs = target.attrs if isinstance(target, pd.Series) else {}
+    stamps: dict[str, str | None] = attrs.get("stamps", {})
+    return stamps
 
 
 def load_router(router: str | DecidesWindows) -> DecidesWindows:

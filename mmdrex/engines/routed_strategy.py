@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mmdrex.audit.records import append_decisions, write_decisions
+from mmdrex.data.splits import asset_class
 from mmdrex.data.windows import decision_bars, first_decision, require_length
 from mmdrex.engines.ablations import check_weights, reweigh
 from mmdrex.engines.feeds import bar_time
@@ -259,13 +260,17 @@ class MMDREXStrategy(SleeveStrategy):
     @property
     def in_sample(self) -> bool:
         """Whether the bars traded so far overlap the router's training dates."""
-        trained: tuple[str, str] | None = getattr(self._router, "trained", None)
-        made = self.decisions
-        if trained is None or not made:
-            return False
-        first, last = (pd.Timestamp(date) for date in trained)
-        newest = max(sleeve.times[-1] for sleeve in self.sleeves if sleeve.times)
-        return bool(made[0].time <= last and first <= newest)
+        trained: dict[str, tuple[str, str]] = getattr(self._router, "trained", {})
+        for sleeve in self.sleeves:
+            times = pd.DatetimeIndex(sleeve.times)
+            dates = trained.get(asset_class(times))
+            made = [d for row, d in self.asked[sleeve.symbol].traded if row < len(sleeve.targets)]
+            if dates is None or not made:
+                continue
+            first, last = (pd.Timestamp(date) for date in dates)
+            if made[0].time <= last and first <= times[-1]:
+                return True
+        return False
 
     def stop(self) -> None:
         """Say so where the run overlaps what the router was trained on."""

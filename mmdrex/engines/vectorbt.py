@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from vectorbt.portfolio.enums import SizeType
 
 from mmdrex.data.bars import periods_per_year
 from mmdrex.engines.guard import guard
+from mmdrex.engines.planning import stamps_of, trained_in_all
 from mmdrex.engines.rule_indicators import ATR_BREAKOUT as ATR_BREAKOUT
 from mmdrex.engines.rule_indicators import BOLLINGER as BOLLINGER
 from mmdrex.engines.rule_indicators import CASH as CASH
@@ -43,9 +45,12 @@ class TargetPortfolio(vbt.Portfolio):  # type: ignore[misc]  # vectorbt has no t
     ----------
     trained : tuple of (str, str) or None
         Training dates of the router whose plan is traded; lost when the portfolio is indexed.
+    stamps : dict of str to str or None
+        What else has to be said of its figures; see ``mmdrex.engines.planning.stamps_of``.
     """
 
     trained: tuple[str, str] | None = None
+    stamps: Mapping[str, str | None] = MappingProxyType({})
 
     @property
     def year_freq(self) -> str:
@@ -163,12 +168,9 @@ def vectorbt_portfolio(
         freq="1D",
         **{"engine": "rust", **kwargs},
     )
-    portfolio.trained = next(filter(None, (_trained(values) for _, values in targets)), None)
+    portfolio.trained = trained_in_all(values for _, values in targets)
+    portfolio.stamps = {k: v for _, values in targets for k, v in stamps_of(values).items()}
     return portfolio
-
-
-def _trained(values: ArrayLike) -> tuple[str, str] | None:
-    return values.attrs.get("trained") if isinstance(values, pd.Series) else None
 
 
 def _symbol(bars: pd.DataFrame) -> str:

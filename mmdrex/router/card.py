@@ -9,7 +9,10 @@ from mmdrex.router.config import MMDREXConfig
 
 def model_card(config: MMDREXConfig) -> str:
     """Return the card as Markdown; what is not known is said to be not known."""
-    trained = "not trained on outcomes" if config.trained is None else " to ".join(config.trained)
+    trained = (
+        "; ".join(f"{kind} {first} to {last}" for kind, (first, last) in config.trained.items())
+        or "none"
+    )
     rows = "\n".join(
         f"| {expert} | {', '.join(rules)} |"
         for expert, rules in zip(config.experts, config.rules, strict=True)

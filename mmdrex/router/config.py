@@ -38,8 +38,9 @@ class MMDREXConfig(PreTrainedConfig):
         Which of V, T and L the router is given.
     kappa : float
         Concentration of the router's Dirichlet in training (see ``docs/paper.md``).
-    trained : list of two str, or None
-        First and last date whose outcomes training has seen.
+    trained : dict of str to list of two str
+        First and last date whose outcomes training has seen, by class of assets
+        (``mmdrex.data.splits.asset_class``).
     training : dict
         What made this router: stages, seeds, settings, digests.
     """
@@ -58,7 +59,7 @@ class MMDREXConfig(PreTrainedConfig):
     lora_layers: int | None = None
     modalities: str = "VTL"
     kappa: float = 10.0
-    trained: list[str] | None = None
+    trained: dict[str, list[str]] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
 
 

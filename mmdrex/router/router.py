@@ -96,12 +96,9 @@ class Router(nn.Module):
         return {expert: tuple(rules) for expert, rules in pairs}
 
     @property
-    def trained(self) -> tuple[str, str] | None:
-        """First and last date whose outcomes training has seen, or None."""
-        if self.config.trained is None:
-            return None
-        first, last = self.config.trained
-        return first, last
+    def trained(self) -> dict[str, tuple[str, str]]:
+        """First and last date whose outcomes training has seen, by class of assets."""
+        return {kind: (first, last) for kind, (first, last) in self.config.trained.items()}
 
     @property
     def model(self) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
+import pandas as pd
 import torch
 from peft import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError
@@ -94,3 +95,24 @@ def code_version() -> str:
     Read late: the package's own lazy names reach up to the catalog, imports here must point down.
     """
     return str(import_module("mmdrex").__version__)
+
+
+def seen_dates(
+    outcomes: Iterable[tuple[str, pd.Timestamp, pd.Timestamp]], before: Mapping[str, Sequence[str]]
+) -> dict[str, list[str]]:
+    """Return the first and last day of outcomes seen, by class of assets.
+
+    Parameters
+    ----------
+    outcomes : iterable of (str, Timestamp, Timestamp)
+        Class, first and last day.
+    before : mapping of str to two str
+        What earlier stages saw.
+    """
+    seen = {
+        kind: [pd.Timestamp(first), pd.Timestamp(last)] for kind, (first, last) in before.items()
+    }
+    for kind, first, last in outcomes:
+        low, high = seen.get(kind, [first, last])
+        seen[kind] = [min(low, first), max(high, last)]
+    return {kind: [f"{first:%Y-%m-%d}", f"{last:%Y-%m-%d}"] for kind, (first, last) in seen.items()}

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from mmdrex.data.bars import periods_per_year
 from mmdrex.data.costs import Costs
 from mmdrex.data.files import replacing
-from mmdrex.data.splits import outcomes_inside
+from mmdrex.data.splits import asset_class, outcomes_inside
 from mmdrex.data.windows import LOOKBACK, WINDOW, first_decision
 from mmdrex.router.cache import default_folder
 from mmdrex.training.oracle_table import FIGURES, oracle_digest, read_table, write_table
@@ -154,15 +154,15 @@ class Oracle:
             last[asset, start] = chain
         return [np.array(chain, dtype=np.int64) for chain in chains]
 
-    def dates(self, rows: Rows) -> tuple[str, str]:
-        """Return the first and the last day on which the windows of these rows earn."""
-        first, last = [], []
+    def dates(self, rows: Rows) -> list[tuple[str, pd.Timestamp, pd.Timestamp]]:
+        """Return class, first and last day on which the windows of these rows earn, by asset."""
+        spans = []
         for asset in np.unique(self.windows[rows, 0]).tolist():
             index = self.assets[self.symbols[asset]].index
             starts = self.windows[rows, 1][self.windows[rows, 0] == asset]
-            first.append(index[int(starts.min()) + 1])
-            last.append(index[int(starts.max()) + self.window])
-        return f"{min(first):%Y-%m-%d}", f"{max(last):%Y-%m-%d}"
+            first, last = index[int(starts.min()) + 1], index[int(starts.max()) + self.window]
+            spans.append((asset_class(index), first, last))
+        return spans
 
     def blend(self, rows: Rows, weights: Array, rules: Rows) -> Outcomes:
         """Return what blends of rules earn, simulated exactly, in windows of the table.

@@ -38,6 +38,7 @@ from mmdrex.training.checkpoints import (
     code_version,
     last_checkpoint,
     load_weights,
+    seen_dates,
     write_final,
 )
 from mmdrex.training.episodes import Schedule, schedule
@@ -136,7 +137,8 @@ def train_rl(
         same_run(checkpoint, record)
         state = load_state(checkpoint, router, named, optimizer, scheduler)
     router.config.training = {**router.config.training, STAGE: record}
-    router.config.trained = _dates(router, oracle, np.append(np.unique(visits.rows), select))
+    outcomes = oracle.dates(np.append(np.unique(visits.rows), select))
+    router.config.trained = seen_dates(outcomes, router.config.trained)
 
     # -- data -----------------------------------------------------------------------------------
     rewards = Rewards(router, oracle, config)
@@ -274,12 +276,6 @@ def _record(
         "data": key,
         "mmdrex": code_version(),
     }
-
-
-def _dates(router: Router, oracle: Oracle, rows: Rows) -> list[str]:
-    """Return the first and last day whose outcomes training has seen, earlier stages included."""
-    dates = [*oracle.dates(rows), *(router.config.trained or ())]
-    return [min(dates), max(dates)]
 
 
 def run(config: RLConfig, progress: bool = True) -> TrainerState:

@@ -20,25 +20,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from transformers import HfArgumentParser
 
 from mmdrex.data.simulated import simulated_bars
+from mmdrex.data.splits import asset_class
 from mmdrex.router.cache import digest
 from mmdrex.router.config import MMDREXConfig
 from mmdrex.router.router import ADAPTER, Router
 from mmdrex.router.vocabulary import LABELS
 from mmdrex.training.answers import AnswerModel, Answers
+from mmdrex.training.arguments import given_settings
 from mmdrex.training.assets import load_folder
 from mmdrex.training.checkpoints import (
     code_version,
     copy_adapter,
     last_checkpoint,
+    seen_dates,
     write_final,
 )
 from mmdrex.training.labels import class_balance, labelled_windows
 from mmdrex.training.review import apply_review, read_review
 from mmdrex.training.seeing import see
-from mmdrex.training.sft_config import SFTConfig
+from mmdrex.training.sft_config import SFTConfig, sft_config
 from mmdrex.training.sft_data import Sample, trend_samples
 from mmdrex.training.sft_trainer import SFTTrainer
 from mmdrex.training.trend_evaluation import Evaluation, evaluate
@@ -126,7 +128,11 @@ def train_sft(
         _same_run(checkpoint, record)
     trainable(router)
     router.config.training = {**router.config.training, STAGE: record}
-    router.config.trained = _dates(router, fit, select)
+    outcomes = [
+        (asset_class(assets[one.observation.symbol].index), one.observation.time, one.until)
+        for one in (*fit, *select)
+    ]
+    router.config.trained = seen_dates(outcomes, router.config.trained)
     trainer = SFTTrainer(
         AnswerModel(router, config.text_weight),
         config,
@@ -235,22 +241,10 @@ def _same_run(checkpoint: Path, record: dict[str, Any]) -> None:
         raise ValueError(f"{checkpoint} can't be resumed with another {told}")
 
 
-def _dates(router: Router, *parts: list[Sample]) -> list[str]:
-    """Return the first and last day whose outcomes training has seen, earlier stages included."""
-    first = min(one.observation.time for part in parts for one in part)
-    last = max(one.until for part in parts for one in part)
-    before = [pd.Timestamp(date) for date in router.config.trained or ()]
-    return [f"{min([first, *before]):%Y-%m-%d}", f"{max([last, *before]):%Y-%m-%d}"]
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Train from a YAML file or options: ``python -m mmdrex.training.sft sft.yaml``."""
-    given = sys.argv[1:] if arguments is None else arguments
-    parser = HfArgumentParser(SFTConfig)  # type: ignore[arg-type]  # its stub wants an own type
-    if len(given) == 1 and given[0].endswith((".yaml", ".yml")):
-        (config,) = parser.parse_yaml_file(given[0])
-    else:
-        (config,) = parser.parse_args_into_dataclasses(given)
+    given = given_settings(sys.argv[1:] if arguments is None else arguments, SFTConfig)
+    config = sft_config(given.pop("output_dir"), **given)
     logging.basicConfig(level=logging.INFO)
     router = Router.from_pretrained(config.model, seed=config.seed)
     train_sft(router, training_assets(config.data), config)

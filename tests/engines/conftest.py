@@ -15,7 +15,7 @@ class FakeRouter:
 
     def __init__(self, experts=EXPERTS, trained=None):
         self.rules = {expert: tuple(names) for expert, names in experts.items()}
-        self.trained = trained
+        self.trained = trained or {}
         self.batches = []
 
     def decide(self, observations, progress=False):

@@ -172,7 +172,7 @@ def test_router_of_another_pool_is_refused(sp500, make_router):
 
 @pytest.mark.parametrize(("trained", "overlaps"), [("2000-06-01", True), ("1998-06-01", False)])
 def test_run_on_training_dates_is_called_in_sample(sp500, make_router, caplog, trained, overlaps):
-    ran = run(sp500[:400], make_router(trained=("1990-01-01", trained)), window=60)
+    ran = run(sp500[:400], make_router(trained={"exchange": ("1990-01-01", trained)}), window=60)
     first = ran.decisions[0].time
     assert (first <= pd.Timestamp(trained)) == overlaps
     assert ran.analyzers.routing.get_analysis()["in_sample"] == overlaps

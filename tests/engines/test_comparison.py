@@ -67,7 +67,7 @@ def test_all_rows_wait_for_the_latest_plan(sp500, router):
 
 
 def test_row_of_a_router_trained_on_these_bars_is_stamped(sp500, make_router):
-    planned = plan(sp500, make_router(trained=("1990-01-01", "2005-12-31")))
+    planned = plan(sp500, make_router(trained={"exchange": ("1990-01-01", "2005-12-31")}))
     portfolio = vectorbt_portfolio(sp500, planned.target)
     rows = {"plan": planned, "portfolio": portfolio, "hold": np.ones(len(sp500))}
     table = compare(rows, sp500, samples=10)

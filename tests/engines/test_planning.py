@@ -172,9 +172,9 @@ def test_own_rule_is_traded_by_a_router_that_knows_it(sp500, make_router):
 
 def test_plan_is_stamped_in_sample_where_the_training_dates_overlap(sp500, make_router):
     assert plan(sp500, make_router()).split == "train"
-    trained = plan(sp500, make_router(trained=("1990-01-01", "2005-12-31")))
+    trained = plan(sp500, make_router(trained={"exchange": ("1990-01-01", "2005-12-31")}))
     assert trained.split == "train, IN-SAMPLE"
-    before = plan(sp500, make_router(trained=("1990-01-01", "1999-01-31")))
+    before = plan(sp500, make_router(trained={"exchange": ("1990-01-01", "1999-01-31")}))
     assert not before.in_sample
 
 

@@ -295,7 +295,8 @@ def test_a_checkpoint_says_what_made_it(start, oracle, tmp_path):
     record = json.loads((tmp_path / "config.json").read_text())
     assert record["training"]["stage 2"]["seed"] == 42
     assert record["training"]["stage 2"]["best update"] == state.best_global_step
-    assert record["trained"][0] < record["trained"][1]
+    first, last = record["trained"]["exchange"]
+    assert first < last
     best = max(state.log_history, key=lambda entry: entry["select_reward"])
     assert state.best_metric == best["select_reward"]
     stored = Router.from_pretrained(str(tmp_path), cache=False)

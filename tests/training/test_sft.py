@@ -193,7 +193,7 @@ def test_a_trained_router_reloads_with_its_adapter_in_every_expert(
     record = loaded.config.training[sft.STAGE]
     assert record["seed"] == 42 and sum(record["prior"].values()) == pytest.approx(1)
     # Windows of `fit` and `select` only: the last outcome ends before the border.
-    assert loaded.trained is not None and "2021-06" < loaded.trained[1] <= "2021-12-31"
+    assert "2021-06" < loaded.trained["exchange"][1] <= "2021-12-31"
 
 
 def test_heads_and_backbone_stay_as_they_were(run: tuple[Path, Router], micro_router: Make) -> None:
