@@ -29,7 +29,9 @@ class _Phase(NamedTuple):
     fresh: bool  # the bar that breaks out
 
 
-def _regimes(rng: np.random.Generator, bars: int, stay: float, names: tuple[str, ...]) -> list[str]:
+def regime_path(
+    rng: np.random.Generator, bars: int, stay: float, names: tuple[str, ...]
+) -> list[str]:
     """Return the regime of each bar: a Markov chain with geometric stays of mean ``stay``."""
     draws = rng.random((bars, 2))
     current = names[int(draws[0, 1] * len(names))]
@@ -95,7 +97,7 @@ def _bridge(rng: np.random.Generator, first: Array, last: Array, deviation: Arra
     return (first + last + reach) / 2.0
 
 
-def _prices(
+def log_prices(
     rng: np.random.Generator, first: float, log_close: Array, deviation: Array
 ) -> dict[str, Array]:
     """Return open, high, low and close: a gap overnight, then a Brownian path to the close."""
@@ -167,10 +169,10 @@ def simulated_bars(
     first = math.log(10.0) + rng.uniform() * math.log(30.0)
     usual_volume = math.exp(rng.uniform(math.log(1e6), math.log(1e8)))
 
-    path = _regimes(rng_regimes, bars, stay, regimes)
+    path = regime_path(rng_regimes, bars, stay, regimes)
     log_close, deviation, crowd = _log_closes(rng_closes, path, daily, drift)
     log_close += first
-    prices = _prices(rng_shape, first, log_close, deviation)
+    prices = log_prices(rng_shape, first, log_close, deviation)
     noise = np.exp(0.3 * rng_volume.standard_normal(bars))
     moves = np.abs(np.diff(log_close, prepend=first))
     activity = 0.6 + 0.4 * moves / daily
