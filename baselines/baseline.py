@@ -7,6 +7,7 @@ pickle.
 
 from __future__ import annotations
 
+import copy
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -38,12 +39,15 @@ class Baseline(ABC):
         Its key in ``BASELINES``.
     learns : bool
         Whether it has to be fitted before it trades.
+    later : tuple of str
+        Settings that what it learned does not rest on.
     trained : tuple of (str, str) or None
         First and last day of the bars it was fitted and chosen on; None where nothing is learned.
     """
 
     name: ClassVar[str]
     learns: ClassVar[bool] = False
+    later: ClassVar[tuple[str, ...]] = ()
     trained: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
@@ -82,6 +86,26 @@ class Baseline(ABC):
                 )
         return cls(**settings)
 
+    def changed(self, **settings: Any) -> Self:
+        """Return the same fitted baseline with some settings replaced.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For what ``with_settings`` refuses, and for a setting that what was learned rests on.
+        """
+        type(self).with_settings(**{**self.settings, **settings})
+        for name in settings:
+            if self.trained is not None and name not in self.later:
+                raise ValueError(
+                    f"{self.name} was fitted with {name} {getattr(self, name)!r}: fit it again "
+                    f"to change it; what can be changed: {', '.join(self.later) or 'nothing'}"
+                )
+        changed = copy.copy(self)
+        for name, value in settings.items():
+            setattr(changed, name, value)
+        return changed
+
     def fit(self, train: Frames, select: Frames) -> Self:
         """Learn from ``train``, choose thresholds and the stopping point on ``select``.
 
@@ -99,7 +123,8 @@ class Baseline(ABC):
         """Return the signed share of the capital, shape (T,), in [-1, 1], 0 until warm.
 
         Row t is known after the close of bar t and does not change with later bars.
-        ``attrs["trained"]`` holds the training dates of a learned baseline.
+        ``attrs["trained"]`` holds the training dates of a learned baseline, ``attrs["stamps"]``
+        what its figures must say (``mmdrex.engines.planning.stamps_of``).
 
         Raises
         ------
@@ -109,7 +134,13 @@ class Baseline(ABC):
         series = pd.Series(self.decide(bars), index=bars.index, name="target", dtype=np.float64)
         if self.trained is not None:
             series.attrs["trained"] = self.trained
+        if stamps := self.stamps():
+            series.attrs["stamps"] = stamps
         return series
+
+    def stamps(self) -> dict[str, str | None]:
+        """Return what figures of the baseline must say, each with the last day it holds for."""
+        return {}
 
     @abstractmethod
     def decide(self, bars: pd.DataFrame) -> Array:
@@ -176,7 +207,9 @@ class Baseline(ABC):
 def _record(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / RECORD
     if not path.is_file():
-        raise FileNotFoundError(f"no saved baseline in {folder}: it has no {RECORD}")
+        below = sorted(found.parent for found in Path(folder).glob(f"**/{RECORD}"))
+        hint = f"; there is one in {', '.join(map(str, below[:5]))}" if below else ""
+        raise FileNotFoundError(f"no saved baseline in {folder}: it has no {RECORD}{hint}")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from numpy.typing import ArrayLike
@@ -21,6 +21,9 @@ from numpy.typing import ArrayLike
 import strategies
 from baselines import BASELINES, load
 from strategies.rule import did_you_mean
+
+if TYPE_CHECKING:
+    from baselines.baseline import Baseline
 
 Producer = Callable[[pd.DataFrame], pd.Series]
 
@@ -64,7 +67,29 @@ def producers() -> tuple[str, ...]:
     return (*strategies.POOL, *BASELINES)
 
 
-def producer(source: str | Callable[[pd.DataFrame], ArrayLike]) -> Producer:
+def baseline(source: str, **settings: Any) -> Baseline | None:
+    """Return the baseline of a name, or the fitted one of a folder; None where it is neither.
+
+    Parameters
+    ----------
+    source : str
+    **settings
+        Of the baseline. A fitted one takes those that do not touch what it learned.
+
+    Raises
+    ------
+    ValueError
+        For an unknown setting, a value that does not fit, or a folder of something else.
+    """
+    try:
+        if source in BASELINES:
+            return BASELINES[source].with_settings(**settings)
+        return load(source).changed(**settings) if Path(source).is_dir() else None
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+
+
+def producer(source: str | Callable[[pd.DataFrame], ArrayLike], **settings: Any) -> Producer:
     """Return a function from bars to targets (T,) in [-1, 1], known after the close of each bar.
 
     Parameters
@@ -73,12 +98,14 @@ def producer(source: str | Callable[[pd.DataFrame], ArrayLike]) -> Producer:
         Name of a rule or of a baseline that needs no fitting, the folder of a fitted one,
         ``"mine.py:my_targets"``, or a function of bars (T rows) that returns a Series or array of
         shape (T,).
+    **settings
+        Of a rule or a baseline, such as ``k=2.5``.
 
     Raises
     ------
     ValueError
-        For an unknown name, or a baseline that has to be fitted; by the returned function, for
-        targets of a wrong shape or range.
+        For an unknown name or setting, or a baseline that has to be fitted; by the returned
+        function, for targets of a wrong shape or range.
 
     Examples
     --------
@@ -89,16 +116,20 @@ def producer(source: str | Callable[[pd.DataFrame], ArrayLike]) -> Producer:
     if callable(source):
         return _checked(source)
     if source in strategies.POOL:
-        return partial(strategies.targets, source)
-    if source in BASELINES:
-        baseline = BASELINES[source]()
-        if baseline.learns:
+        try:
+            strategies.POOL[source].with_params(**settings)
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+        return partial(strategies.targets, source, **settings)
+    found = baseline(source, **settings)
+    if found is not None:
+        if found.learns and found.trained is None:
             raise ValueError(
                 f"{source} has to be fitted: `mmdrex fit {source}`, then give the folder it wrote"
             )
-        return _checked(baseline.targets)
-    if Path(source).is_dir():
-        return _checked(load(source).targets)
+        return _checked(found.targets)
+    if settings:
+        raise ValueError(f"{source} takes no settings; a rule or a baseline does")
     if ".py:" in source:
         from mmdrex.engines.contract import targets_of
 

@@ -14,17 +14,52 @@ import sys
 import warnings
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer import Argument, Option
 
+from mmdrex.errors import BudgetError
+
 if TYPE_CHECKING:
     import pandas as pd
 
+    from baselines.agents.agent import Agent
+    from baselines.agents.run import AgentRun
+    from baselines.baseline import Baseline
+    from mmdrex.catalog import Producer
     from mmdrex.data.costs import Costs
     from mmdrex.engines.backtest import Backtest
     from mmdrex.engines.trading import Settings
+
+# Options that fit and backtest share
+Set = Annotated[
+    list[str] | None,
+    Option("--set", help="A setting of the rule or baseline: horizon=5", show_default=False),
+]
+Model = Annotated[
+    str | None,
+    Option(
+        help="Language model of finagent, finmem, llmoe: tiny (which knows nothing), openai:MODEL, "
+        "hf:FOLDER, replay:FILE.",
+        show_default=False,
+    ),
+]
+CutOff = Annotated[
+    str | None,
+    Option(help="Last day the language model can know about, from its card.", show_default=False),
+]
+Calls = Annotated[
+    int | None, Option(min=1, help="Most calls of the language model.", show_default=False)
+]
+CallsFile = Annotated[
+    Path | None,
+    Option(
+        help="Record of all calls, which also answers repetitions; calls.sqlite beside --out "
+        "unless given.",
+        show_default=False,
+    ),
+]
 
 app = typer.Typer(
     name="mmdrex",
@@ -344,8 +379,17 @@ def backtest(
             show_default=False,
         ),
     ] = None,
+    setting: Set = None,
+    llm: Model = None,
+    cutoff: CutOff = None,
+    calls: Calls = None,
+    ledger: CallsFile = None,
+    ask_again: Annotated[
+        bool, Option("--ask-again", help="Ask anew what once ended without a usable reply.")
+    ] = False,
     anonymous: Annotated[
-        bool, Option("--anonymous", help="Hide symbol, dates and price level from the router.")
+        bool,
+        Option("--anonymous", help="Hide symbol, dates and price level from router or model."),
     ] = False,
     audit: Annotated[
         bool, Option("--audit", help="Also keep the prompt and series behind each decision.")
@@ -357,7 +401,6 @@ def backtest(
     [bold]mmdrex backtest sp500 --out runs/sp500[/bold] is the whole main job on the prices that are
     installed with the package.
     """
-    from mmdrex.catalog import producer
     from mmdrex.engines.ablations import check_weights
     from mmdrex.engines.backtest import long_enough
     from mmdrex.engines.job import main_job, run_folder
@@ -367,7 +410,6 @@ def backtest(
         raise ValueError(f"--cash must be a positive amount, not {cash}")
     check_engine(engine)
     check_weights(weights)
-    trades = None if strategy is None else producer(strategy)
     first, last = _day("--start", start), _day("--end", end)
     frames = _until(read_sources(sources), last)
     charged = _costs(costs, frames, fees, slippage)
@@ -383,20 +425,70 @@ def backtest(
         anonymous=anonymous,
         seed=seed,
     )
+    given = _settings(setting, llm, cutoff, calls, ledger)
     bars, skipped = long_enough(frames, settings)
     for reason in skipped.values():
         print(f"skipped: {reason}", file=sys.stderr)
     folder = out or Path("runs") / (next(iter(bars)) if len(bars) == 1 else "portfolio")
+    trades, said = _strategy(strategy, given, settings, folder, ask_again)
     name = strategy or ("MM-DREX" if weights is None else f"MM-DREX, {weights} weights")
     try:
         with run_folder(folder) as aside:
             result = main_job(
                 bars, aside, router, settings, trades, name, skipped, audit, progress=True
             )
+            if said is not None:
+                said.write(aside)
+                print(said.spent())
     except KeyboardInterrupt:
         print(f"interrupted; what was finished is in {folder}.partial", file=sys.stderr)
         raise
     show(result, settings, folder)
+
+
+def _strategy(
+    source: str | None,
+    given: dict[str, Any],
+    settings: Settings,
+    folder: Path,
+    ask_again: bool = False,
+) -> tuple[Producer | None, AgentRun | None]:
+    """Return what trades in the router's place, and the run of an agent, which keeps a journal."""
+    from mmdrex.catalog import baseline, producer
+
+    if source is None:
+        if given:
+            raise ValueError(f"{', '.join(given)} is for a rule or baseline: name it by --strategy")
+        return None, None
+    agent = _recorded(_agent(baseline(source, **given)), folder)
+    if agent is None:
+        return producer(source, **given), None
+    from baselines.agents.run import AgentRun
+
+    if settings.anonymous and not agent.anonymous:
+        agent = agent.changed(anonymous=True)
+    if agent.learns:
+        agent.require_fitted()
+    if ask_again:
+        agent.model.ledger.forget_failures()
+    run = AgentRun(agent, settings.start, settings.lookback, progress=True)
+    return producer(run), run
+
+
+def _agent(found: Baseline | None) -> Agent | None:
+    """Return a baseline that asks a language model, None for any other."""
+    if found is None or "llm" not in found.settings:
+        return None
+    from baselines.agents.agent import Agent
+
+    return found if isinstance(found, Agent) else None
+
+
+def _recorded(agent: Agent | None, folder: Path) -> Agent | None:
+    """Return an agent that keeps its calls beside the folder that is written, unless elsewhere."""
+    if agent is None or agent.ledger is not None:
+        return agent
+    return agent.changed(ledger=str(folder.parent / "calls.sqlite"))
 
 
 def show(result: Backtest, settings: Settings, folder: Path) -> None:
@@ -448,7 +540,12 @@ def _sharpe(value: float, low: float, high: float) -> tuple[str, str]:
 def fit(
     name: Annotated[str, Argument(help="The baseline: lgbm, lstm, ...", show_default=False)],
     sources: Annotated[
-        list[str], Argument(help="Prices of one market, as for backtest.", show_default=False)
+        list[str],
+        Argument(
+            help="Prices of one market, as for backtest, or one folder: what lies in a folder of "
+            "its own in there is a market of its own and gets a baseline of its own.",
+            show_default=False,
+        ),
     ],
     out: Annotated[
         Path | None, Option(help="Folder to write; runs/NAME unless given.", show_default=False)
@@ -462,40 +559,84 @@ def fit(
         ),
     ] = None,
     end: Annotated[str | None, Option(help="Last day used.", show_default=False)] = None,
-    setting: Annotated[
-        list[str] | None,
-        Option("--set", help="A setting of the baseline: horizon=5", show_default=False),
-    ] = None,
+    seeds: Annotated[
+        int, Option(min=1, help="Fit it with so many seeds, each into a folder of its own.")
+    ] = 1,
+    setting: Set = None,
+    llm: Model = None,
+    cutoff: CutOff = None,
+    calls: Calls = None,
+    ledger: CallsFile = None,
+    anonymous: Annotated[
+        bool, Option("--anonymous", help="Hide symbol, dates and price level from the model.")
+    ] = False,
 ) -> None:
     """Fit a baseline, choose its thresholds on later bars, and keep it in a folder."""
     from baselines import BASELINES
-    from baselines.fitting import fit_baseline
+    from baselines.fitting import fit_baseline, folders, markets_below
     from strategies.rule import did_you_mean
 
     if name not in BASELINES:
         raise ValueError(f"no baseline {name!r}.{did_you_mean(name, BASELINES)}")
-    settings = dict(map(_setting, setting or []))
+    given = _settings(setting, llm, cutoff, calls, ledger)
+    given |= {"anonymous": True} if anonymous else {}
     try:
-        baseline = BASELINES[name].with_settings(**settings)
+        made = BASELINES[name].with_settings(**given)
     except TypeError as error:
         raise ValueError(str(error)) from None
-    frames = _until(read_sources(sources), _day("--end", end))
-    folder = out or Path("runs") / name
-    fit_baseline(baseline, frames, _day("--select", select)).save(folder)
-    dates = "" if baseline.trained is None else f", bars of {' to '.join(baseline.trained)}"
-    learned = ", ".join(f"{key} {value:g}" for key, value in baseline.learned().items())
-    print(f"{name} on {', '.join(frames)}{dates}{'; ' if learned else ''}{learned}")
-    print(f"{folder}: trade it with mmdrex backtest ... --strategy {folder}")
+    out = out or Path("runs") / name
+    made = _recorded(_agent(made), out) or made
+    first = made.settings.get("seed", 0)
+    if seeds > 1 and "seed" not in made.settings:
+        raise ValueError(f"--seeds is for what is random; {name} is not")
+    whole = len(sources) == 1 and Path(sources[0]).is_dir()
+    markets = markets_below(sources[0]) if whole else {"": read_sources(sources)}
+    last, chosen = _day("--end", end), _day("--select", select)
+    for (market, seed), folder in folders(out, markets, range(first, first + seeds)).items():
+        frames = _until(markets[market], last)
+        one = made.changed(seed=seed) if seeds > 1 else made.changed()
+        fit_baseline(one, frames, chosen).save(folder)
+        dates = "" if one.trained is None else f", bars of {' to '.join(one.trained)}"
+        figures = {k: v for k, v in one.learned().items() if isinstance(v, int | float)}
+        learned = "".join(f"; {key} {value:g}" for key, value in figures.items())
+        print(f"{name} on {_named(list(frames), market)}{dates}{learned}")
+        print(f"{folder}: trade it with mmdrex backtest ... --strategy {folder}")
 
 
-def _setting(text: str) -> tuple[str, object]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise ValueError(f"--set wants name=value, such as horizon=5, not {text!r}")
+def _named(symbols: list[str], market: str) -> str:
+    if len(symbols) <= 5:
+        return ", ".join(symbols)
+    return f"{len(symbols)} assets of {market}" if market else f"{len(symbols)} assets"
+
+
+def _settings(
+    setting: list[str] | None,
+    llm: str | None = None,
+    cutoff: str | None = None,
+    calls: int | None = None,
+    ledger: Path | None = None,
+) -> dict[str, Any]:
+    """Return the settings that options give to a rule or baseline."""
+    named = {"llm": llm, "calls": calls, "ledger": None if ledger is None else str(ledger)}
+    given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+    day = _day("--cutoff", cutoff)
+    for text in [*(setting or []), *([] if day is None else [f"llm_settings.cutoff={day}"])]:
+        path, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"--set wants name=value, such as horizon=5, not {text!r}")
+        name, dot, key = path.partition(".")
+        if dot:
+            given[name] = {**given.get(name, {}), key: _value(value)}
+        else:
+            given[name] = _value(value)
+    return given
+
+
+def _value(text: str) -> object:
     try:
-        return name, json.loads(value.lower() if value in ("True", "False") else value)
+        return json.loads(text.lower() if text in ("True", "False") else text)
     except ValueError:
-        return name, value
+        return text
 
 
 @app.command()
@@ -546,7 +687,7 @@ def main() -> None:
     except OSError as error:
         named = f": {error.filename}" if error.filename else ""
         _fail(f"{error.strerror}{named}" if error.strerror else str(error))
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, BudgetError) as error:
         _fail(str(error))
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple, Self, get_type_hints
 
 import numpy as np
 import pandas as pd
+from pydantic import TypeAdapter, ValidationError
+from tqdm.auto import tqdm
 
 from baselines.agents.market import Market
 from baselines.baseline import Array, Baseline
 from mmdrex.data.windows import first_decision
 from mmdrex.errors import NoReplyError
 from mmdrex.llm import LLM, Budget
+from mmdrex.llm.backends import NOTHING_KNOWN
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +45,8 @@ class Agent(Baseline):
     journal : DataFrame
         One row per day of the last call of ``targets``: action, target, reason, failure, and the
         stamp that says whether the model may have known the outcome.
+    progress : bool
+        Whether ``targets`` shows a progress bar.
 
     Parameters
     ----------
@@ -62,6 +67,8 @@ class Agent(Baseline):
     seed : int
     """
 
+    later = ("llm_settings", "ledger", "calls", "tokens", "money", "start", "every")
+
     llm: str = "tiny"
     llm_settings: dict[str, Any] = field(default_factory=dict)
     ledger: str | None = None
@@ -75,14 +82,33 @@ class Agent(Baseline):
 
     def __post_init__(self) -> None:
         # Several settings may be None, which the check of the other baselines does not know.
-        for name in ("calls", "tokens", "every", "seed"):
-            value = getattr(self, name)
-            if value is not None and (type(value) is not int or value < (name != "seed")):
-                raise ValueError(f"{self.name}: {name} must be a positive number, not {value!r}")
+        kinds = get_type_hints(type(self))
+        for one in fields(self):
+            value = getattr(self, one.name)
+            try:
+                TypeAdapter(kinds[one.name]).validate_python(value, strict=True)
+            except ValidationError:
+                raise TypeError(
+                    f"{self.name}: {one.name} must be of type {one.type}, not {value!r}"
+                ) from None
+            if type(value) is int and value < (one.name not in ("seed", "warmup")):
+                raise ValueError(f"{self.name}: {one.name} must be positive, not {value}")
+        if self.start is not None:
+            pd.Timestamp(self.start)  # its message names what is no date
         if "api_key" in self.llm_settings:
             raise ValueError("a key does not belong into settings: put it into $OPENAI_API_KEY")
         self._model: LLM | None = None
+        self.progress = False
         self.journal = pd.DataFrame(columns=list(COLUMNS))
+
+    def changed(self, **settings: Any) -> Self:
+        """Return the agent with some settings replaced; those of the backend are added."""
+        if "llm_settings" in settings:
+            settings["llm_settings"] = {**self.llm_settings, **settings["llm_settings"]}
+        changed = super().changed(**settings)
+        if settings.keys() & {"llm", "llm_settings", "ledger", "calls", "tokens", "money"}:
+            changed._model = None
+        return changed
 
     def using(self, model: LLM) -> Self:
         """Return the baseline itself, asking this model instead of ``llm``."""
@@ -114,7 +140,7 @@ class Agent(Baseline):
         position, record = 0.0, []
         days = self.days(market, first)
         try:
-            for t in range(first, len(bars)):
+            for t in tqdm(range(first, len(bars)), self.name, disable=not self.progress):
                 if (t - first) % self.every == 0:
                     verdict, failure = self._verdict(days, t, position)
                     position = verdict.target
@@ -125,6 +151,15 @@ class Agent(Baseline):
             self.journal = pd.DataFrame(record, columns=list(COLUMNS))
         self._report()
         return target
+
+    def stamps(self) -> dict[str, str | None]:
+        """Return that there was no news, and what the model may know."""
+        # Paper: FinAgent, FinMem and LLMoE read news; prices come without.
+        cutoff = self.model.backend.cutoff
+        if cutoff == NOTHING_KNOWN:
+            return {"NO NEWS": None, "MODEL KNOWS NOTHING": None}
+        last = pd.Timestamp.max if cutoff is None else cutoff
+        return {"NO NEWS": None, self.model.stamp(last, last): f"{last:%Y-%m-%d}"}
 
     def first_bar(self, market: Market) -> int:
         """Return the first bar decided on: warm, and not before ``start``."""
@@ -150,7 +185,8 @@ class Agent(Baseline):
         failures = int((self.journal["failure"] != "").sum())
         if failures:
             log.warning(
-                "%s held on %d of %d days for want of a usable reply; see the journal",
+                "%s held on %d of %d days for want of a usable reply; see the journal. "
+                "Ledger.forget_failures, or --ask-again, has them asked anew",
                 self.name,
                 failures,
                 len(self.journal),

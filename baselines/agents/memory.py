@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -45,8 +46,7 @@ class Notes:
 
     def __init__(self, asset: str, embed: Embedder, path: str | None = None) -> None:
         self._asset, self._embed = asset, embed
-        self._database = sqlite3.connect(path or ":memory:", isolation_level=None)
-        self._database.executescript(_SCHEMA)
+        self._database = opened(path, _SCHEMA)
         self._database.execute("DELETE FROM notes WHERE asset = ?", (asset,))
 
     def add(self, kind: str, bar: int, text: str) -> None:
@@ -68,6 +68,22 @@ class Notes:
         likeness = similarity([row[2] for row in rows], self._embed([query])[0])
         order = np.argsort(-likeness, kind="stable")[:top]
         return [Note(*rows[i][:2]) for i in order]
+
+
+def opened(path: str | Path | None, schema: str) -> sqlite3.Connection:
+    """Return an SQLite database with the tables of ``schema``; None keeps it in memory.
+
+    Raises
+    ------
+    ValueError
+        If the file can't be used.
+    """
+    try:
+        database = sqlite3.connect(path or ":memory:", isolation_level=None)
+        database.executescript(schema)
+    except sqlite3.DatabaseError as error:
+        raise ValueError(f"memory {path} can't be used ({error}); name a new file") from None
+    return database
 
 
 def similarity(vectors: list[bytes], query: Vectors) -> Vectors:

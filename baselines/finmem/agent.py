@@ -66,6 +66,7 @@ class FinMem(Agent):
         ``select`` ends the training period; an outcome never lies beyond its last bar.
         """
         layers = Layers(embedder(self.embedder), None, self.seed)
+        self._ends = {}
         for symbol, bars in {**train, **select}.items():
             market = Market(bars, self.anonymous, symbol)
             last = len(market) - 1

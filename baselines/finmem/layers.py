@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from baselines.agents.embedding import Embedder
-from baselines.agents.memory import similarity
+from baselines.agents.memory import opened, similarity
 
 FORGOTTEN_RECENCY, FORGOTTEN_IMPORTANCE = 0.05, 5.0
 FEEDBACK = 5.0  # importance won or lost by a note whose decision was right or wrong
@@ -70,8 +69,7 @@ class Layers:
 
     def __init__(self, embed: Embedder, path: str | Path | None = None, seed: int = 42) -> None:
         self._embed, self._seed = embed, seed
-        self._database = sqlite3.connect(path or ":memory:", isolation_level=None)
-        self._database.executescript(_SCHEMA)
+        self._database = opened(path, _SCHEMA)
 
     def copied(self, path: str | Path | None = None) -> Layers:
         """Return a copy in memory, or in a file that is replaced."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
+from inspect import signature
 from typing import Any, Protocol
 
 import pandas as pd
@@ -97,6 +98,14 @@ def open_backend(name: str, **settings: Any) -> Backend:
     if not argument:
         raise LLMError(f"{name!r} names no {entry.argument}; write {kind}:<{entry.argument}>")
     factory = getattr(import_module(entry.module), entry.factory)
+    _, *known = signature(factory).parameters.values()
+    names = [one.name for one in known]
+    for setting in settings:
+        if setting not in names and all(one.kind is not one.VAR_KEYWORD for one in known):
+            raise LLMError(
+                f"{kind} takes no setting {setting!r}; it takes {', '.join(names)}."
+                f"{did_you_mean(setting, names)}"
+            )
     try:
         backend: Backend = factory(argument, **settings)
     except TypeError as error:

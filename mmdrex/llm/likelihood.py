@@ -77,7 +77,7 @@ class Likelihood:
         return Reply(answer, len(ids), len(self._ids(answer)))
 
     def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 
     def _object(self, form: type[BaseModel], prompt: list[int]) -> dict[str, Any]:
