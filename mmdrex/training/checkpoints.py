@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from mmdrex.data.files import replacing
 from mmdrex.router import storage
+from mmdrex.router.config import MMDREXConfig
 from mmdrex.router.router import ADAPTER, Router
 
 STATE = "trainer_state.json"  # what Trainer writes last: a checkpoint without it is not whole
@@ -35,6 +37,35 @@ def last_checkpoint(out: Path) -> Path | None:
             continue
         return steps[step]
     return None
+
+
+def checkpoint_asked(out: Path, asked: str | None) -> Path | None:
+    """Return the checkpoint to go on from; refuse to mix a new run with an old one's.
+
+    Parameters
+    ----------
+    out : path
+        Folder of the run.
+    asked : str, optional
+        A checkpoint, or "true" for the newest of the folder (``resume_from_checkpoint``).
+    """
+    found = last_checkpoint(out)
+    if asked and str(asked).lower() not in ("true", "1"):
+        return Path(str(asked))
+    if asked or found is None:
+        return found
+    raise ValueError(
+        f"{found} is of an earlier run; add --resume to go on from there, or choose another folder"
+    )
+
+
+def same_run(checkpoint: Path, stage: str, record: Mapping[str, Any]) -> None:
+    """Refuse to go on with other data or settings than the checkpoint was made with."""
+    kept = MMDREXConfig.from_pretrained(checkpoint).training.get(stage, {})
+    other = [name for name, value in record.items() if kept.get(name) != value]
+    if other:
+        told = ", ".join(f"{name} (was {kept.get(name)}, is {record[name]})" for name in other)
+        raise ValueError(f"{checkpoint} can't be resumed with another {told}")
 
 
 def load_weights(router: Router, folder: Path) -> None:

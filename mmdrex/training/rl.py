@@ -35,24 +35,31 @@ from mmdrex.data.costs import COSTS
 from mmdrex.data.windows import first_decision
 from mmdrex.router.router import Router
 from mmdrex.training.checkpoints import (
-    code_version,
-    last_checkpoint,
+    checkpoint_asked,
     load_weights,
+    same_run,
     seen_dates,
     write_final,
 )
 from mmdrex.training.episodes import Schedule, schedule
 from mmdrex.training.language import modal_processor
 from mmdrex.training.oracle import Oracle, build_oracle
-from mmdrex.training.oracle_table import oracle_digest
-from mmdrex.training.rl_checkpoints import STAGE, agents, forget, load_state, same_run, save
+from mmdrex.training.rl_checkpoints import (
+    STAGE,
+    Agents,
+    agents,
+    forget,
+    load_state,
+    run_record,
+    save,
+)
 from mmdrex.training.rl_config import RLConfig
 from mmdrex.training.rl_config import rl_config as rl_config
-from mmdrex.training.rollout import Rewards, Rollout, roll_out, visited
-from mmdrex.training.selection import select_figures
+from mmdrex.training.rollout import Rollout
 from mmdrex.training.sft import training_assets
-from mmdrex.training.trunks import Trunks, look
-from mmdrex.training.update import autocast, learn
+from mmdrex.training.trade import Trade
+from mmdrex.training.trunks import Trunks
+from mmdrex.training.update import learn
 from strategies import POOL
 
 log = logging.getLogger(__name__)
@@ -96,60 +103,29 @@ def train_rl(
     LossError
         If the loss is not a number; the batch lies in the output folder.
     """
-    # -- settings -------------------------------------------------------------------------------
     out = Path(str(config.output_dir))
-    process, processes = config.process_index, config.world_size
     prepare(router, config)
-    batch = config.per_device_train_batch_size * processes
-    visits = schedule(
-        oracle.episodes(fit),
-        batch,
-        config.update_every,
-        config.max_episodes,
-        config.episode_windows,
-        config.seed,
-    )
+    visits = _visits(oracle, fit, config)
     updates = len(visits.rows) // config.update_every
-    updates = min(updates, config.max_steps) if config.max_steps > 0 else updates
-    visits = visits.part(0, updates * config.update_every)
-    record = _record(router, oracle, visits, select, config)
-
-    # -- model ----------------------------------------------------------------------------------
+    record = run_record(router, oracle, visits, select, config)
     named = agents(router, config.train_router, config.train_experts)
-    optimizer = torch.optim.AdamW(
-        [parameter for own in named.values() for parameter in own.values()],
-        config.learning_rate,
-        (config.adam_beta1, config.adam_beta2),
-        config.adam_epsilon,
-        config.weight_decay,
-    )
-    rollout_size = batch * config.update_every
-    passes = -(-rollout_size // batch) * max(config.ppo_epochs, config.router_epochs)
-    scheduler = get_scheduler(
-        config.lr_scheduler_type,
-        optimizer,
-        config.get_warmup_steps(updates * passes),
-        updates * passes,
-    )
+    optimizer, scheduler = _learning(named, updates, config)
     state = TrainerState(max_steps=updates)
-    checkpoint = _checkpoint(out, config)
+    checkpoint = checkpoint_asked(out, config.resume_from_checkpoint)
     if checkpoint is not None:
-        same_run(checkpoint, record)
+        same_run(checkpoint, STAGE, record)
         state = load_state(checkpoint, router, named, optimizer, scheduler)
     router.config.training = {**router.config.training, STAGE: record}
     outcomes = oracle.dates(np.append(np.unique(visits.rows), select))
     router.config.trained = seen_dates(outcomes, router.config.trained)
 
-    # -- data -----------------------------------------------------------------------------------
-    rewards = Rewards(router, oracle, config)
     wanted = np.concatenate([visits.rows.ravel(), visits.following.ravel(), select]).tolist()
     folder = None if config.cache_folder is None else Path(config.cache_folder)
     with config.main_process_first(desc="seeing charts"):
         trunks = Trunks(
             router, oracle, wanted, config.anonymous, config.trunk_gigabytes, folder, progress
         )
-
-    # -- loop -----------------------------------------------------------------------------------
+    trade = Trade(router, oracle, trunks, select, config)
     handler = CallbackHandler(
         [DefaultFlowCallback, *get_reporting_integration_callbacks(config.report_to), *callbacks],
         router,
@@ -157,18 +133,14 @@ def train_rl(
         optimizer,
         scheduler,
     )
-    control = TrainerControl()
-    control = handler.on_train_begin(config, state, control)
+    control = handler.on_train_begin(config, state, TrainerControl())
     bar = tqdm(total=updates, initial=state.global_step, desc="trading", disable=not progress)
     shown: dict[str, str] = {}
     for update in range(state.global_step, updates):
         # One generator per update: a resumed run draws what an undisturbed one draws.
         rng = np.random.default_rng([config.seed, update])
         steps = visits.part(update * config.update_every, (update + 1) * config.update_every)
-        rows = visited(steps)
-        with autocast(config):
-            seen = look(router, trunks, rows, process, processes)
-        rollout = roll_out(rewards, steps, rows, seen, config, router.config.kappa, rng)
+        rollout = trade.roll_out(steps, rng)
         figures = learn(router, trunks, rollout, named, optimizer, scheduler, config, rng, update)
         figures |= _rollout_figures(rollout)
         state.global_step = update + 1
@@ -177,9 +149,7 @@ def train_rl(
         last = update + 1 == updates or control.should_training_stop
         due = (update + 1) % int(config.save_steps) == 0 or last
         if due:
-            with autocast(config):
-                told = look(router, trunks, select.tolist(), process, processes)
-            figures |= select_figures(oracle, rewards, select, told, config)
+            figures |= trade.on_select()
             _note_best(state, figures["select_reward"])
             control = handler.on_evaluate(config, state, control, figures)
         if due or (update + 1) % int(config.logging_steps) == 0:
@@ -194,9 +164,44 @@ def train_rl(
         if last:
             break
     bar.close()
-
-    # -- the best checkpoint is the router --------------------------------------------------------
     handler.on_train_end(config, state, control)
+    _finish(router, state, record, config)
+    return state
+
+
+def _visits(oracle: Oracle, fit: NDArray[np.bool_], config: RLConfig) -> Schedule:
+    """Return the windows of all updates, in order."""
+    visits = schedule(
+        oracle.episodes(fit),
+        config.per_device_train_batch_size * config.world_size,
+        config.update_every,
+        config.max_episodes,
+        config.episode_windows,
+        config.seed,
+    )
+    limit = config.max_steps * config.update_every
+    return visits.part(0, limit) if config.max_steps > 0 else visits
+
+
+def _learning(
+    named: Agents, updates: int, config: RLConfig
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """Return AdamW and the course of its learning rate."""
+    optimizer = torch.optim.AdamW(
+        [parameter for own in named.values() for parameter in own.values()],
+        config.learning_rate,
+        (config.adam_beta1, config.adam_beta2),
+        config.adam_epsilon,
+        config.weight_decay,
+    )
+    steps = updates * config.update_every * max(config.ppo_epochs, config.router_epochs)
+    warmup = config.get_warmup_steps(steps)
+    return optimizer, get_scheduler(config.lr_scheduler_type, optimizer, warmup, steps)
+
+
+def _finish(router: Router, state: TrainerState, record: dict[str, Any], config: RLConfig) -> None:
+    """Give the router the weights of the best checkpoint and write it."""
+    out = Path(str(config.output_dir))
     wait_for_everyone()
     load_weights(router, out / f"checkpoint-{state.best_global_step}")
     router.requires_grad_(False)
@@ -211,7 +216,6 @@ def train_rl(
         write_final(router, out)
         if config.push_to_hub:
             router.push_to_hub(config.hub_model_id or out.name, token=config.hub_token)
-    return state
 
 
 def prepare(router: Router, config: RLConfig) -> None:
@@ -239,43 +243,6 @@ def _rollout_figures(rollout: Rollout) -> dict[str, float]:
 def _note_best(state: TrainerState, reward: float) -> None:
     if state.best_metric is None or reward > state.best_metric:
         state.best_metric, state.best_global_step = reward, state.global_step
-
-
-def _checkpoint(out: Path, config: RLConfig) -> Path | None:
-    """Return the checkpoint to go on from; refuse to mix a new run with an old one's."""
-    asked, found = config.resume_from_checkpoint, last_checkpoint(out)
-    if asked and str(asked).lower() not in ("true", "1"):
-        return Path(str(asked))
-    if asked or found is None:
-        return found
-    raise ValueError(
-        f"{found} is of an earlier run; add --resume to go on from there, or choose another folder"
-    )
-
-
-def _record(
-    router: Router, oracle: Oracle, visits: Schedule, select: Rows, config: RLConfig
-) -> dict[str, Any]:
-    """Return what makes the router: settings, seeds, digests of data, version of the code."""
-    names = (
-        *("window", "stride", "costs", "fit_split", "select_split", "max_episodes", "max_steps"),
-        *("episode_windows", "update_every", "per_device_train_batch_size", "ppo_epochs"),
-        *("router_epochs", "gamma", "gae_lambda", "clip_epsilon", "alpha_r", "alpha_s", "beta"),
-        *("c1", "c2", "c3", "fresh_start", "group_reward", "train_experts", "train_router"),
-        *("anonymous", "learning_rate", "weight_decay", "max_grad_norm", "seed", "bf16"),
-    )
-    key = oracle_digest(
-        oracle.assets, oracle.pool, oracle.costs, oracle.window, oracle.lookback, oracle.stride
-    )
-    return {
-        **{name: getattr(config, name) for name in names},
-        "modalities": router.config.modalities,
-        "processes": config.world_size,
-        "windows": len(np.unique(visits.rows)),
-        "select windows": len(select),
-        "data": key,
-        "mmdrex": code_version(),
-    }
 
 
 def run(config: RLConfig, progress: bool = True) -> TrainerState:

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file, save_file
@@ -19,9 +20,12 @@ from transformers.trainer_callback import TrainerState
 
 from mmdrex.data.files import replacing
 from mmdrex.router import storage
-from mmdrex.router.config import MMDREXConfig
 from mmdrex.router.router import ADAPTER, Router
-from mmdrex.training.checkpoints import STATE, disk_errors, load_weights
+from mmdrex.training.checkpoints import STATE, code_version, disk_errors, load_weights
+from mmdrex.training.episodes import Rows, Schedule
+from mmdrex.training.oracle import Oracle
+from mmdrex.training.oracle_table import oracle_digest
+from mmdrex.training.rl_config import RLConfig
 
 STAGE = "stage 2"
 OPTIMIZER = "optimizer.safetensors"
@@ -128,10 +132,26 @@ def load_state(
     return state
 
 
-def same_run(checkpoint: Path, record: dict[str, Any]) -> None:
-    """Refuse to go on with other data or settings than the checkpoint was made with."""
-    kept = MMDREXConfig.from_pretrained(checkpoint).training.get(STAGE, {})
-    other = [name for name, value in record.items() if kept.get(name) != value]
-    if other:
-        told = ", ".join(f"{name} (was {kept.get(name)}, is {record[name]})" for name in other)
-        raise ValueError(f"{checkpoint} can't be resumed with another {told}")
+def run_record(
+    router: Router, oracle: Oracle, visits: Schedule, select: Rows, config: RLConfig
+) -> dict[str, Any]:
+    """Return what makes the router: settings, seeds, digests of data, version of the code."""
+    names = (
+        *("window", "stride", "costs", "fit_split", "select_split", "max_episodes", "max_steps"),
+        *("episode_windows", "update_every", "per_device_train_batch_size", "ppo_epochs"),
+        *("router_epochs", "gamma", "gae_lambda", "clip_epsilon", "alpha_r", "alpha_s", "beta"),
+        *("c1", "c2", "c3", "fresh_start", "group_reward", "train_experts", "train_router"),
+        *("anonymous", "learning_rate", "weight_decay", "max_grad_norm", "seed", "bf16"),
+    )
+    key = oracle_digest(
+        oracle.assets, oracle.pool, oracle.costs, oracle.window, oracle.lookback, oracle.stride
+    )
+    return {
+        **{name: getattr(config, name) for name in names},
+        "modalities": router.config.modalities,
+        "processes": config.world_size,
+        "windows": len(np.unique(visits.rows)),
+        "select windows": len(select),
+        "data": key,
+        "mmdrex": code_version(),
+    }

@@ -24,16 +24,16 @@ import torch
 from mmdrex.data.simulated import simulated_bars
 from mmdrex.data.splits import asset_class
 from mmdrex.router.cache import digest
-from mmdrex.router.config import MMDREXConfig
 from mmdrex.router.router import ADAPTER, Router
 from mmdrex.router.vocabulary import LABELS
 from mmdrex.training.answers import AnswerModel, Answers
 from mmdrex.training.arguments import given_settings
 from mmdrex.training.assets import load_folder
 from mmdrex.training.checkpoints import (
+    checkpoint_asked,
     code_version,
     copy_adapter,
-    last_checkpoint,
+    same_run,
     seen_dates,
     write_final,
 )
@@ -109,7 +109,7 @@ def train_sft(
         If the loss is not a number; the batch lies in the output folder.
     """
     out = Path(str(config.output_dir))
-    checkpoint = _checkpoint(out, config)
+    checkpoint = checkpoint_asked(out, config.resume_from_checkpoint)
     with config.main_process_first(desc="seeing charts"):
         fit = prepare(router, assets, config, config.fit_split)
         select = prepare(router, assets, config, config.select_split)
@@ -125,7 +125,7 @@ def train_sft(
         fit_scaler(router, fit)
     record = _record(config, fit, select)
     if checkpoint is not None:
-        _same_run(checkpoint, record)
+        same_run(checkpoint, STAGE, record)
     trainable(router)
     router.config.training = {**router.config.training, STAGE: record}
     outcomes = [
@@ -194,19 +194,6 @@ def fit_scaler(router: Router, samples: list[Sample]) -> None:
     router.refresh()
 
 
-def _checkpoint(out: Path, config: SFTConfig) -> Path | None:
-    """Return the checkpoint to go on from; refuse to mix a new run with an old one's."""
-    asked = config.resume_from_checkpoint
-    found = last_checkpoint(out)
-    if asked and str(asked).lower() not in ("true", "1"):
-        return Path(str(asked))
-    if asked or found is None:
-        return found
-    raise ValueError(
-        f"{found} is of an earlier run; add --resume to go on from there, or choose another folder"
-    )
-
-
 def _record(config: SFTConfig, fit: list[Sample], select: list[Sample]) -> dict[str, Any]:
     """Return what made the router: settings, seeds, digests of data, version of the code."""
     names = (
@@ -230,15 +217,6 @@ def _record(config: SFTConfig, fit: list[Sample], select: list[Sample]) -> dict[
         "data": digest(*answers),
         "mmdrex": code_version(),
     }
-
-
-def _same_run(checkpoint: Path, record: dict[str, Any]) -> None:
-    """Refuse to go on with other data or settings than the checkpoint was made with."""
-    kept = MMDREXConfig.from_pretrained(checkpoint).training.get(STAGE, {})
-    other = [name for name, value in record.items() if kept.get(name) != value]
-    if other:
-        told = ", ".join(f"{name} (was {kept.get(name)}, is {record[name]})" for name in other)
-        raise ValueError(f"{checkpoint} can't be resumed with another {told}")
 
 
 def main(arguments: list[str] | None = None) -> None:

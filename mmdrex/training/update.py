@@ -80,7 +80,8 @@ def _backward(
     """Add this process's share of a batch's gradient and return its share of the mean loss."""
     mine = samples[config.process_index :: config.world_size]
     total = 0.0
-    read = [trunks(row) for row in rollout.rows[mine].tolist()]
+    with autocast(config):  # as the rollout read them: a resumed run repeats their bits
+        read = [trunks(row) for row in rollout.rows[mine].tolist()]
     for group, trunk in by_length(read, router.batch):
         places = mine[group]
         with autocast(config):
