@@ -1,9 +1,6 @@
 import json
 import os
-import signal
-import time
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -364,40 +361,3 @@ def test_select_takes_windows_that_do_not_overlap(oracle):
     for asset in range(len(oracle.symbols)):
         starts = oracle.windows[rows, 1][oracle.windows[rows, 0] == asset]
         assert starts[0] == 198 and (np.diff(starts) == 90).all()
-
-
-# -- killed -------------------------------------------------------------------------------------
-
-
-def _train_alone(start, oracle, out):
-    torch.set_num_threads(1)
-    train(start, oracle, out, max_steps=6, resume_from_checkpoint="true")
-
-
-@pytest.mark.slow
-def test_killed_at_random_moments_it_ends_bit_for_bit_the_same(start, oracle, tmp_path):
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["mmdrex.training.rl", __name__])
-    rng, kills = np.random.default_rng(3), 0
-
-    def begin(out):
-        child = context.Process(target=_train_alone, args=(start, oracle, out))
-        child.start()
-        return child
-
-    whole = begin(tmp_path / "whole")
-    began = time.monotonic()
-    whole.join()
-    duration = time.monotonic() - began
-    assert whole.exitcode == 0
-    while not (tmp_path / "killed" / "config.json").exists():
-        child = begin(tmp_path / "killed")
-        child.join(timeout=duration * rng.uniform(0.2, 0.7) if kills < 20 else None)
-        if child.is_alive():
-            os.kill(child.pid, signal.SIGKILL)
-            kills += 1
-        child.join()
-    assert kills > 0
-    ours, theirs = weights(tmp_path / "killed"), weights(tmp_path / "whole")
-    final = [key for key in theirs if "checkpoint" not in key]
-    assert final and all(torch.equal(ours[key], theirs[key]) for key in final)

@@ -2,10 +2,7 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from multiprocessing import get_context
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -378,49 +375,6 @@ def test_two_layers_tell_the_trend_of_unseen_simulated_markets_above_chance(
     # Measured: 0.45, interval 0.40 to 0.51.
     assert found.intervals["router"][0] > 0.36
     assert found.scores["router"].log_loss < found.scores["majority class"].log_loss
-
-
-def _killed_run(make: Make, markets: Markets, out: Path, resume: str | None) -> None:
-    torch.set_num_threads(1)
-    own = config(out, max_steps=12, resume_from_checkpoint=resume)
-    train_sft(make("T"), markets, own, progress=False)
-
-
-@pytest.mark.slow
-def test_a_run_killed_at_random_moments_ends_bit_for_bit_the_same(
-    micro_router: Make, markets: Markets, tmp_path: Path
-) -> None:
-    context, rng = get_context("fork"), np.random.default_rng(3)
-    torch.set_num_threads(1)
-
-    def start(out: Path) -> BaseProcess:
-        resume = None if last_checkpoint(out) is None else "true"
-        process = context.Process(target=_killed_run, args=(micro_router, markets, out, resume))
-        process.start()
-        return process
-
-    began = time.monotonic()
-    whole = start(tmp_path / "whole")
-    whole.join()
-    length = time.monotonic() - began
-    assert whole.exitcode == 0
-    killed = 0
-    for _ in range(20):
-        process = start(tmp_path / "killed")
-        process.join(rng.uniform(0.3, 1.0) * length)
-        if process.is_alive():
-            process.kill()
-            killed += 1
-        process.join()
-        if process.exitcode == 0:
-            break
-    else:
-        last = start(tmp_path / "killed")
-        last.join()
-        assert last.exitcode == 0
-    assert killed > 0
-    expected, found = own_weights(tmp_path / "whole"), own_weights(tmp_path / "killed")
-    assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
 TWO = """
