@@ -42,6 +42,7 @@ from mmdrex.training.checkpoints import (
     write_final,
 )
 from mmdrex.training.episodes import Schedule, schedule
+from mmdrex.training.fusing import fuse
 from mmdrex.training.language import modal_processor
 from mmdrex.training.oracle import Oracle, build_oracle
 from mmdrex.training.rl_checkpoints import (
@@ -221,6 +222,8 @@ def _finish(router: Router, state: TrainerState, record: dict[str, Any], config:
 def prepare(router: Router, config: RLConfig) -> None:
     """Put the router on its device, without dropout, with the ablations asked for."""
     router.to(config.device)
+    if config.fuse:
+        fuse(router.backbone.model.language_model.layers)
     router.eval()  # dropout off in rollout and update: the ratio of eq. 9 starts at one
     if config.modalities is not None and config.modalities != router.config.modalities:
         router.config.modalities = config.modalities

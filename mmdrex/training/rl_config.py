@@ -109,6 +109,10 @@ class RLConfig(TrainingArguments):
     anonymous: bool = field(
         default=False, metadata={"help": "Hide symbol, dates and price level in the prompts."}
     )
+    fuse: bool = field(
+        default=False,
+        metadata={"help": "Fuse MLPs and norms: half the time on a CPU; needs a C++ compiler."},
+    )
     trunk_gigabytes: float = field(
         default=2.0, metadata={"help": "Memory for states below the adapters, kept for reuse."}
     )

@@ -37,6 +37,7 @@ from mmdrex.training.checkpoints import (
     seen_dates,
     write_final,
 )
+from mmdrex.training.fusing import fuse
 from mmdrex.training.labels import class_balance, labelled_windows
 from mmdrex.training.review import apply_review, read_review
 from mmdrex.training.seeing import see
@@ -127,6 +128,8 @@ def train_sft(
     if checkpoint is not None:
         same_run(checkpoint, STAGE, record)
     trainable(router)
+    if config.fuse:
+        fuse(router.backbone.model.language_model.layers)
     router.config.training = {**router.config.training, STAGE: record}
     outcomes = [
         (asset_class(assets[one.observation.symbol].index), one.observation.time, one.until)
