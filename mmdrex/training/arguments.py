@@ -6,8 +6,8 @@ told apart.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
+from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,9 @@ def given_settings(arguments: Sequence[str], kind: type[TrainingArguments]) -> d
         given = yaml_settings(Path(arguments[0]), kind)
     else:
         parser = HfArgumentParser(kind)  # type: ignore[arg-type]  # its stub wants an own type
-        parser.set_defaults(**dict.fromkeys(kind.__dataclass_fields__, argparse.SUPPRESS))
+        parser.set_defaults(**dict.fromkeys(kind.__dataclass_fields__, MISSING))
         found = vars(parser.parse_args(list(arguments)))
-        given = {name: value for name, value in found.items() if value is not argparse.SUPPRESS}
+        given = {name: value for name, value in found.items() if value is not MISSING}
     if not given.get("output_dir"):
         raise ValueError("output_dir is missing: the folder of checkpoints and the trained router")
     return given
