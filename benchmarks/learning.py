@@ -1,0 +1,269 @@
+"""Show that a router learns where the truth is known, and that it reads every modality.
+
+    python benchmarks/learning.py [--seeds 0 1 2 3 4] [--updates 25] [--markets 12] [--layers 1]
+        [--modalities VTL] [--cache DIR]
+
+Markets switch among the four regimes of `mmdrex.data.regimes` (parameters and their evidence:
+benchmarks/regimes.py). For each seed a router starts from the embedded `tiny` with fresh adapters,
+is trained by `train_rl` on its own markets, its checkpoint is chosen on others, and it is scored on
+markets that nobody has seen, in windows that do not overlap, beside
+
+    omniscient   told the regime at the decision bar: all capital to the expert that earned most in
+                 it on the training markets
+    trees        LightGBM tells the regime from the same 17 x 100 numbers of the same windows, then
+                 as above
+    uniform, random (flat Dirichlet), best expert (on the training markets, always the same)
+
+All trade the trained experts' own choices. A gain is what is earned over uniform weights: reward of
+eq. 12 of the exact blend, which training maximises; total return beside it. Zero costs. Standard
+errors are those of the paired difference over windows.
+
+For the modalities a router is trained and tested once for each of V, T and L with the two others
+drawn from other markets: no router could know which of three tells the truth unless it is trained
+so. Its arg-max expert's accuracy is held against that of the router that sees all three.
+
+Markets of seed s: 100000 + 1000 s on to train, 200000 + 1000 s to choose, 300000 + 1000 s to score.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import packages_first  # noqa: F401  (baselines.py beside this script is not the package)
+import torch
+from lightgbm import LGBMClassifier
+from scipy.special import softmax
+
+from mmdrex.data.regimes import REGIMES
+from mmdrex.router.cache import Cache
+from mmdrex.router.router import Router
+from mmdrex.router.storage import fresh_router
+from mmdrex.training.known_truth import (
+    earned,
+    experts_reward,
+    known_markets,
+    only,
+    right_experts,
+    series_of,
+)
+from mmdrex.training.rl import train_rl
+from mmdrex.training.rl_config import rl_config
+from mmdrex.training.rollout import Rewards
+from mmdrex.training.trunks import Trunks, look
+from strategies import EXPERTS
+
+OF_OMNISCIENT, OF_TREES, OF_ALL_THREE, STANDARD_ERRORS = 0.75, 0.95, 0.90, 2.0
+# Found on the markets of seed 99, which no row of the table has.
+SETTINGS = {
+    "learning_rate": 2e-3,
+    "lr_scheduler_type": "linear",
+    "router_epochs": 2,
+    "anonymous": True,
+    "save_steps": 10,
+    "logging_steps": 10,
+    "max_episodes": 100_000,
+}
+TREES = {
+    "n_estimators": 100,
+    "learning_rate": 0.1,
+    "max_bin": 63,
+    "colsample_bytree": 0.1,
+    "min_child_samples": 20,
+    "n_jobs": 1,
+    "verbose": -1,
+}
+
+
+def start(layers, seed):
+    """Return tiny with fresh adapters on its last layers."""
+    router = Router.from_pretrained("tiny", cache=False)
+    series = router.series.state_dict()
+    model = router.vlm.unload()
+    router.config.lora_layers = layers
+    torch.manual_seed(seed)
+    made = fresh_router(Router, router.config, model, router.processor.tokenizer, Cache(None))
+    made.series.load_state_dict(series)
+    made.batch = 16
+    made.config.trained = {}  # fresh adapters and heads have seen no outcome
+    return made
+
+
+def train(markets, seed, options, folder, modality=None):
+    """Return what a router says after training, about all windows it is asked for."""
+    router = start(options.layers, seed)
+    config = rl_config(
+        folder / f"run-{seed}-{modality}",
+        max_steps=options.updates,
+        seed=seed,
+        cache_folder=str(folder),
+        report_to="none",
+        **SETTINGS,
+    )
+    fit = np.isin(np.arange(len(markets.regime)), markets.rows["train"])
+    seeing = contextlib.nullcontext() if modality is None else only(modality, markets, seed)
+    began = time.monotonic()
+    with seeing:
+        train_rl(router, markets.oracle, fit, markets.rows["select"], config, options.progress)
+        trained = time.monotonic() - began
+        rows = np.concatenate([markets.rows["train"], markets.rows["test"]])
+        told = look(
+            router, Trunks(router, markets.oracle, rows, True, 4.0, folder), rows.tolist(), 0, 1
+        )
+    actions = np.stack([logits.argmax(axis=1) for logits in told.policies], axis=1)
+    columns = Rewards(router, markets.oracle, config).chosen(actions)
+    count = len(markets.rows["train"])
+    return {
+        "columns": {"train": columns[:count], "test": columns[count:]},
+        "weights": softmax(told.weights[count:], axis=1),
+        "seconds": trained,
+    }
+
+
+def guesses(markets):
+    """Return the regime that boosted trees tell in each test window."""
+    rows = markets.rows["train"]
+    trees = LGBMClassifier(**TREES, random_state=0)
+    trees.fit(series_of(markets, rows), markets.regime[rows])
+    return trees.predict(series_of(markets, markets.rows["test"]))
+
+
+def references(markets, told, seed):
+    """Return the weights (M, K) of all rows of the table, and the right expert per regime."""
+    train, test = markets.rows["train"], markets.rows["test"]
+    reward = experts_reward(markets.oracle, train, told["columns"]["train"])
+    right = right_experts(reward, markets.regime[train])
+    experts, count = told["weights"].shape[1], len(test)
+    sure = np.eye(experts)
+    weights = {
+        "router": told["weights"],
+        "omniscient": sure[right[markets.regime[test]]],
+        "trees": sure[right[told["guesses"]]],
+        "uniform": np.full((count, experts), 1 / experts),
+        "best expert": np.tile(sure[reward.mean(axis=0).argmax()], (count, 1)),
+        "random": np.random.default_rng(seed).dirichlet(np.ones(experts), count),
+    }
+    return weights, right
+
+
+def table(markets, told, seed):
+    """Print one seed's table and return which goals it misses, and the router's accuracy."""
+    weights, right = references(markets, told, seed)
+    test = markets.rows["test"]
+    regime = markets.regime[test]
+    rows = {
+        name: earned(markets.oracle, test, share, told["columns"]["test"])
+        for name, share in weights.items()
+    }
+    base = rows["uniform"]
+    print(f"{'':12}{'reward':>9}{'gain':>9}{'s.e.':>8}{'return':>9}{'right expert':>14}")
+    gains = {}
+    for name, row in rows.items():
+        gain = row.reward - base.reward
+        gains[name] = float(gain.mean())
+        error = gain.std(ddof=1) / np.sqrt(len(gain))
+        hits = (weights[name].argmax(axis=1) == right[regime]).mean()
+        hit = "" if name in ("uniform", "random") else f"{hits:14.1%}"
+        print(
+            f"{name:12}{row.reward.mean():9.3f}{gains[name]:9.3f}{error:8.3f}"
+            f"{row.total.mean():9.2%}{hit}"
+        )
+    missed = []
+    for number, name in enumerate(REGIMES):
+        gain = (rows["omniscient"].reward - base.reward)[regime == number]
+        t = gain.mean() / (gain.std(ddof=1) / np.sqrt(len(gain)))
+        ours = (rows["router"].reward - base.reward)[regime == number].mean()
+        print(
+            f"  {name:10}{len(gain):4} windows: omniscient {gain.mean():+.3f} ({t:.1f} s.e.), "
+            f"router {ours:+.3f}; right: {list(EXPERTS)[right[number]]}"
+        )
+        if t < STANDARD_ERRORS:
+            missed.append(f"omniscient in {name}")
+    shares = gains["router"] / gains["omniscient"], gains["router"] / gains["trees"]
+    print(
+        f"router / omniscient {shares[0]:.1%} (goal {OF_OMNISCIENT:.0%}), router / trees "
+        f"{shares[1]:.1%} (goal {OF_TREES:.0%}), trees / omniscient "
+        f"{gains['trees'] / gains['omniscient']:.1%}; trained in {told['seconds']:.0f} s"
+    )
+    if shares[0] < OF_OMNISCIENT:
+        missed.append("share of the omniscient gain")
+    if shares[1] < OF_TREES:
+        missed.append("share of the trees' gain")
+    missed += [
+        f"more than {name}"
+        for name in ("uniform", "best expert", "random")
+        if gains["router"] <= gains[name]
+    ]
+    return missed, float((weights["router"].argmax(axis=1) == right[regime]).mean())
+
+
+def study_modalities(markets, all_three, options, folder, seed):
+    """Print how often the arg-max expert is right with one true modality; return what is missed."""
+    missed = []
+    print(f"arg-max expert right with all three: {all_three:.1%}")
+    for modality in options.modalities:
+        told = train(markets, seed, options, folder, modality)
+        reward = experts_reward(markets.oracle, markets.rows["train"], told["columns"]["train"])
+        right = right_experts(reward, markets.regime[markets.rows["train"]])
+        regime = markets.regime[markets.rows["test"]]
+        hits = float((told["weights"].argmax(axis=1) == right[regime]).mean())
+        print(
+            f"  only {modality} true: {hits:.1%}, {hits / all_three:.1%} of all three (goal "
+            f"{OF_ALL_THREE:.0%}); trained in {told['seconds']:.0f} s",
+            flush=True,
+        )
+        if hits < OF_ALL_THREE * all_three:
+            missed.append(f"modality {modality}")
+    return missed
+
+
+def main():
+    """Print a table per seed, the modalities, and which goals are reached."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--updates", type=int, default=25)
+    parser.add_argument("--markets", type=int, default=12, help="to train on; as many to score")
+    parser.add_argument("--bars", type=int, default=1500)
+    parser.add_argument("--stride", type=int, default=45)
+    parser.add_argument("--layers", type=int, default=1, help="of tiny's 6 that carry adapters")
+    parser.add_argument("--modalities", default="VTL", help="to study, on the first seed; '' none")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--cache", default=None, help="where image tokens and runs are kept")
+    parser.add_argument("--progress", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    logging.basicConfig(level=logging.WARNING)
+    counts = {
+        "train": options.markets,
+        "select": max(2, options.markets // 3),
+        "test": options.markets,
+    }
+    failed = {}
+    with contextlib.ExitStack() as stack:
+        folder = Path(options.cache or stack.enter_context(tempfile.TemporaryDirectory()))
+        for place, seed in enumerate(options.seeds):
+            began = time.monotonic()
+            markets = known_markets(counts, options.bars, options.stride, seed, folder)
+            sizes = ", ".join(f"{len(rows)} {part}" for part, rows in markets.rows.items())
+            print(f"\nseed {seed}: windows {sizes}; {options.updates} updates", flush=True)
+            told = train(markets, seed, options, folder)
+            told["guesses"] = guesses(markets)
+            missed, accuracy = table(markets, told, seed)
+            print(f"seed {seed}: {time.monotonic() - began:.0f} s in all", flush=True)
+            if place == 0 and options.modalities:
+                missed += study_modalities(markets, accuracy, options, folder, seed)
+            if missed:
+                failed[seed] = missed
+    for seed, missed in failed.items():
+        print(f"seed {seed} NOT reached: {', '.join(missed)}")
+    if not failed:
+        print("all goals reached in every seed")
+
+
+if __name__ == "__main__":
+    main()

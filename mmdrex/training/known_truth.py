@@ -1,0 +1,193 @@
+"""Markets whose regimes are known: what a router earns there, beside those that know or guess them.
+
+The markets of ``mmdrex.data.regimes`` are told apart by asset: some to train on, some to choose
+on, some never seen. A regime is that of the decision bar; nothing of what follows is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+from unittest.mock import patch
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mmdrex.data.regimes import REGIMES, regime_bars
+from mmdrex.observation.observation import Observation, Observer
+from mmdrex.training import trunks
+from mmdrex.training.losses import base_reward
+from mmdrex.training.oracle import Oracle, build_oracle
+
+Array = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+PARTS = ("train", "select", "test")
+FIRST_SEED = {"train": 100_000, "select": 200_000, "test": 300_000}
+SEEDS_APART = 1000  # between the first markets of two runs
+
+
+@dataclass(frozen=True, eq=False)
+class KnownMarkets:
+    """Markets of all parts in one oracle, and the truth.
+
+    Attributes
+    ----------
+    oracle : Oracle
+    regime : ndarray of int of shape (N,)
+        Of each window's decision bar, a place in ``REGIMES``.
+    rows : dict of str to ndarray of int
+        The windows of each part; those of ``select`` and ``test`` do not overlap.
+    """
+
+    oracle: Oracle
+    regime: Rows
+    rows: dict[str, Rows]
+
+
+def known_markets(
+    counts: dict[str, int], bars: int, stride: int, seed: int, folder: str | Path
+) -> KnownMarkets:
+    """Return markets that no other seed and no other part has.
+
+    Parameters
+    ----------
+    counts : dict of str to int
+        Markets of each of ``PARTS``.
+    bars : int
+        Of each market.
+    stride : int
+        Bars by which windows to train on are moved.
+    seed : int
+    folder : path
+        Where the oracle is kept.
+    """
+    assets: dict[str, pd.DataFrame] = {}
+    regimes, part_of = [], []
+    names = list(REGIMES)
+    for part in PARTS:
+        for number in range(counts[part]):
+            frame, regime = regime_bars(FIRST_SEED[part] + SEEDS_APART * seed + number, bars)
+            assets[frame.attrs["symbol"]] = frame
+            regimes.append(np.array([names.index(name) for name in regime]))
+            part_of.append(part)
+    oracle = build_oracle(assets, stride=stride, folder=folder)
+    number, start = np.asarray(oracle.windows).T
+    at_decision = np.array([regimes[i][d] for i, d in zip(number, start, strict=True)])
+    part_rows = np.array(part_of)[number]
+    on_grid = (start - start.min()) % oracle.window == 0
+    rows = {
+        part: np.flatnonzero((part_rows == part) & (on_grid | (part == "train"))) for part in PARTS
+    }
+    return KnownMarkets(oracle, at_decision, rows)
+
+
+class Earned(NamedTuple):
+    """What blends earned in M windows."""
+
+    reward: Array  # (M,) eq. 12
+    total: Array  # (M,) a fraction
+
+
+def earned(oracle: Oracle, rows: Rows, weights: Array, columns: Rows) -> Earned:
+    """Return what the experts' rules (M, K) earn, blended exactly by the weights (M, K)."""
+    told = oracle.blend(rows, weights, columns)
+    return Earned(base_reward(told.excess, told.sharpe, told.drawdown), told.total)
+
+
+def experts_reward(oracle: Oracle, rows: Rows, columns: Rows) -> Array:
+    """Return the reward of eq. 12 of each expert alone, (M, K)."""
+    parts = (
+        oracle.figure(name)[rows[:, None], columns] for name in ("excess", "sharpe", "drawdown")
+    )
+    return base_reward(*parts)
+
+
+def right_experts(reward: Array, regime: Rows) -> Rows:
+    """Return, per regime, the expert that earned most in it; from windows trained on.
+
+    Parameters
+    ----------
+    reward : ndarray of shape (M, K)
+        Of each expert alone.
+    regime : ndarray of int of shape (M,)
+
+    Raises
+    ------
+    ValueError
+        If a regime has no window.
+    """
+    absent = [name for number, name in enumerate(REGIMES) if not (regime == number).any()]
+    if absent:
+        raise ValueError(f"no window of {', '.join(absent)} to learn from; give more markets")
+    means = [reward[regime == number].mean(axis=0) for number in range(len(REGIMES))]
+    return np.stack(means).argmax(axis=1).astype(np.int64)
+
+
+def series_of(markets: KnownMarkets, rows: Rows) -> NDArray[np.float32]:
+    """Return the series T of windows, flat: (M, lookback * 17)."""
+    oracle = markets.oracle
+    observers: dict[int, Observer] = {}
+    flat = []
+    for number, start in np.asarray(oracle.windows)[rows].tolist():
+        if number not in observers:
+            symbol = oracle.symbols[number]
+            observers[number] = Observer(oracle.assets[symbol], symbol, oracle.lookback)
+        flat.append(observers[number].at(start).series.ravel())
+    return np.stack(flat)
+
+
+@contextmanager
+def only(modality: str, markets: KnownMarkets, seed: int) -> Iterator[None]:
+    """Let a router see one modality of the market that it trades, the other two of two others.
+
+    Each of the two comes from a window drawn at random from another market of the same part, and
+    stays that window's.
+
+    Parameters
+    ----------
+    modality : str
+        ``"V"``, ``"T"`` or ``"L"``: the one that tells the truth.
+    markets : KnownMarkets
+    seed : int
+    """
+    oracle = markets.oracle
+    windows = np.asarray(oracle.windows)
+    mates: dict[str, Rows] = {}
+    for rows in markets.rows.values():
+        for number in np.unique(windows[rows, 0]).tolist():
+            mates[oracle.symbols[number]] = rows[windows[rows, 0] != number]
+    plain: dict[int, Observer] = {}
+
+    class Scrambled(Observer):
+        """Shows two modalities of other markets."""
+
+        def at(self, t: int, account: None = None) -> Observation:
+            own = super().at(t)
+            number = oracle.symbols.index(self.symbol)
+            rng = np.random.default_rng([seed, number, t])
+            parts = {"V": own, "T": own, "L": own}
+            for other in parts:
+                if other != modality:
+                    donor, start = windows[rng.choice(mates[self.symbol])].tolist()
+                    if donor not in plain:
+                        symbol = oracle.symbols[donor]
+                        plain[donor] = Observer(
+                            oracle.assets[symbol],
+                            symbol,
+                            self.lookback,
+                            self.pool,
+                            self.anonymous,
+                            self.experts,
+                        )
+                    parts[other] = plain[donor].at(start)
+            return replace(
+                own, window=parts["V"].window, series=parts["T"].series, text=parts["L"].text
+            )
+
+    with patch.object(trunks, "Observer", Scrambled):
+        yield
