@@ -58,7 +58,7 @@ class Sentences:
             module: Any = import_module("sentence_transformers")
         except ModuleNotFoundError:
             raise ValueError(
-                "the embedder 'sentences' needs a package: pip install sentence-transformers"
+                "the embedder 'sentences' needs a package: pip install 'mmdrex[sentences]'"
             ) from None
         self._model = module.SentenceTransformer(name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,10 +12,12 @@ import torch
 from PIL import Image
 from transformers import (
     AutoConfig,
+    AutoImageProcessor,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
     AutoProcessor,
     AutoTokenizer,
+    BatchFeature,
 )
 
 from mmdrex.errors import LLMError
@@ -58,7 +61,7 @@ class LocalModel:
             sees = hasattr(config, "vision_config")
             loader = AutoModelForImageTextToText if sees else AutoModelForCausalLM
             self._model: Any = loader.from_pretrained(name, use_safetensors=True, **kwargs).eval()
-            self._processor = _processor(name, sees, hub)
+            self._processor = _processor(name, config, hub)
         except (OSError, ValueError) as error:
             raise LLMError(f"hf:{name} can't be loaded: {str(error).splitlines()[0]}") from error
         self._sees = hasattr(self._processor, "image_processor")
@@ -98,10 +101,47 @@ class LocalModel:
         return {"role": message.role, "content": [*parts, {"type": "text", "text": message.text}]}
 
 
-def _processor(name: str, sees: bool, hub: dict[str, Any]) -> Any:
+class _WithoutVideo:
+    """The processor of a Qwen-VL model without its part for videos, which needs torchvision."""
+
+    def __init__(self, name: str, config: Any, hub: dict[str, Any]) -> None:
+        self.image_processor: Any = AutoImageProcessor.from_pretrained(name, backend="pil", **hub)
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(name, **hub)
+        self.apply_chat_template = self.tokenizer.apply_chat_template
+        self._token: int = config.image_token_id
+        self._mark = str(self.tokenizer.convert_ids_to_tokens(self._token))
+        self._merged: int = config.vision_config.spatial_merge_size**2
+
+    def __call__(
+        self, text: list[str], images: Sequence[Image.Image] = (), return_tensors: str = "pt"
+    ) -> BatchFeature:
+        """Return what the model takes: each mark of an image becomes one per merged patch."""
+        [chat] = text
+        seen = {}
+        if images:
+            seen = dict(self.image_processor(images=list(images), return_tensors=return_tensors))
+            counts = (seen["image_grid_thw"].prod(dim=1) // self._merged).tolist()
+            first, *rest = chat.split(self._mark)
+            marked = zip(counts, rest, strict=True)
+            chat = first + "".join(self._mark * count + part for count, part in marked)
+        inputs = self.tokenizer([chat], return_tensors=return_tensors)
+        kinds = (inputs["input_ids"] == self._token).long()
+        return BatchFeature({**inputs, **seen, "mm_token_type_ids": kinds})
+
+
+def _processor(name: str, config: Any, hub: dict[str, Any]) -> Any:
     """Return the processor; a vision model stored without one is used as a text model."""
+    sees = hasattr(config, "vision_config")
     # Without an image processor in the folder AutoProcessor gives the tokenizer alone.
-    found: Any = (AutoProcessor if sees else AutoTokenizer).from_pretrained(name, **hub)
+    try:
+        found: Any = (AutoProcessor if sees else AutoTokenizer).from_pretrained(name, **hub)
+    except ImportError as error:
+        if not hasattr(config.vision_config, "spatial_merge_size"):
+            raise LLMError(
+                f"hf:{name} needs a package to read charts, torchvision as a rule: "
+                f"{' '.join(str(error).split())[:120]}"
+            ) from None
+        found = _WithoutVideo(name, config, hub)
     if sees and not hasattr(found, "image_processor"):
         log.warning("%s has no image processor: charts are left out", name)
     return found

@@ -36,6 +36,12 @@ QUICK = {
 
 
 @pytest.fixture(scope="session")
+def quick():
+    """Return settings for every baseline that fit it in a moment."""
+    return QUICK
+
+
+@pytest.fixture(scope="session")
 def make_bars():
     """Return a function that makes bars of the columns given; the others follow the close."""
 

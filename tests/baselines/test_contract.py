@@ -8,7 +8,9 @@ import pytest
 
 import baselines
 from baselines import BASELINES
-from mmdrex.engines.backtrader import TargetStrategy, make_cerebro
+from baselines.backtrader import STRATEGIES
+from mmdrex.engines.backtrader import make_cerebro
+from mmdrex.engines.strategy_run import equity_of
 from mmdrex.engines.vectorbt import vectorbt_portfolio
 
 RULES = ["buy_and_hold", "macd", "kdj_rsi", "cr", "bbi", "wr", "bias"]
@@ -17,7 +19,11 @@ CUTS = 50
 
 
 def test_names_stand_in_the_order_of_table_2():
-    assert list(BASELINES) == [name for name in [*TABLE_2, "llmoe"] if name in BASELINES]
+    assert list(BASELINES) == [*TABLE_2, "llmoe"]
+
+
+def test_contract_is_checked_for_every_baseline(quick):
+    assert list(quick) == list(BASELINES) == list(STRATEGIES)
 
 
 def test_prefix_law_holds_at_fifty_cuts(fitted, bars):
@@ -46,6 +52,27 @@ def test_same_settings_and_seed_give_the_same_targets(fitted, market, bars):
     np.testing.assert_array_equal(again.targets(bars), fitted.targets(bars))
 
 
+# LightGBM's seed decides nothing as long as it samples neither rows nor features.
+@pytest.mark.parametrize("name", ["lstm", "transformer", "sac", "ppo", "dqn", "finmem", "llmoe"])
+def test_another_seed_gives_another_model(name, quick, market):
+    one, other = (
+        BASELINES[name].with_settings(**quick[name], seed=seed).fit(*market).files()
+        for seed in (1, 2)
+    )
+    assert one.keys() == other.keys() and one != other
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["finagent", "finmem", "llmoe"])
+def test_prefix_law_holds_for_agents_that_decide_every_week(name, quick, market, bars):
+    agent = BASELINES[name].with_settings(**{**quick[name], "every": 5}).fit(*market)
+    whole = agent.targets(bars).to_numpy()
+    assert len(np.unique(whole)) > 1
+    cuts = np.random.default_rng(1).choice(np.arange(199, len(bars)), CUTS, replace=False)
+    for cut in cuts:
+        np.testing.assert_array_equal(agent.targets(bars.iloc[:cut]).to_numpy(), whole[:cut])
+
+
 def test_saved_baseline_is_loaded_with_equal_targets(fitted, bars, tmp_path):
     fitted.save(tmp_path / "saved")
     loaded = baselines.load(tmp_path / "saved")
@@ -61,15 +88,14 @@ def test_nothing_that_is_saved_is_a_pickle(fitted, tmp_path):
     assert kinds <= {".json", ".safetensors", ".txt", ".sqlite"}
 
 
-def test_both_engines_agree(fitted, bars):
+def test_both_engines_have_the_same_equity_on_every_bar(fitted, bars):
     costs = {"fees": 0.001, "slippage": 0.0005}
-    target = fitted.targets(bars)
     cerebro = make_cerebro(bars, **costs)
-    cerebro.addstrategy(TargetStrategy, target=target)
-    [run] = cerebro.run(stdstats=False)
-    value = vectorbt_portfolio(bars, target, **costs).value().iloc[-1]
+    cerebro.addstrategy(STRATEGIES[fitted.name], model=fitted)
+    value = vectorbt_portfolio(bars, fitted.targets(bars), **costs).value()
     # 1e-9: the two sum the same fills in another order.
-    assert run.broker.getvalue() == pytest.approx(value, rel=1e-9)
+    np.testing.assert_allclose(equity_of(cerebro), value, rtol=1e-9)
+    assert np.ptp(value) > 0.0  # it has traded
 
 
 @pytest.mark.parametrize("rows", [0, 1, 5])
