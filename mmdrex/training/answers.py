@@ -125,7 +125,7 @@ class AnswerModel(nn.Module):
     ----------
     router : Router
     text_weight : float
-        Weight of the answer's other tokens, beside 1 for the label's.
+        Weight of the answer as text, beside 1 for the label among the three.
     """
 
     def __init__(self, router: Router, text_weight: float) -> None:
@@ -147,7 +147,9 @@ class AnswerModel(nn.Module):
     ) -> dict[str, torch.Tensor]:
         """Return the loss and the labels' logits (B, 3), see ``Collator`` for the shapes.
 
-        The loss is the mean over samples, so that batches of any split add up to the same.
+        The loss of a sample is that of its label among the three, which is what is scored, and a
+        share of the mean over all tokens of its answer, each among the whole vocabulary. The mean
+        over samples is returned, so that batches of any split add up to the same.
         """
         backbone = self.router.backbone
         inputs = [
@@ -160,12 +162,12 @@ class AnswerModel(nn.Module):
         row, place = (wanted != IGNORED).nonzero(as_tuple=True)
         logits = backbone.lm_head(states[row, place]).float()
         losses = functional.cross_entropy(logits, wanted[row, place], reduction="none")
-        is_label = place == last[row]
-        rest = torch.zeros(len(ids), device=losses.device)
-        rest = rest.index_add(0, row[~is_label], losses[~is_label])
-        count = torch.bincount(row[~is_label], minlength=len(ids)).clamp(min=1)
-        loss = (losses[is_label] + self.text_weight * rest / count).mean()
-        return {"loss": loss, "logits": logits[is_label][:, self.labels]}
+        of_labels = logits[place == last[row]][:, self.labels]
+        text = torch.zeros(len(ids), device=losses.device).index_add(0, row, losses)
+        count = torch.bincount(row, minlength=len(ids))
+        known = functional.cross_entropy(of_labels, label.to(of_labels.device), reduction="none")
+        loss = (known + self.text_weight * text / count).mean()
+        return {"loss": loss, "logits": of_labels}
 
     def gradient_checkpointing_enable(self, **kwargs: Any) -> None:
         """Trade time for memory, as ``Trainer`` asks for it."""

@@ -19,7 +19,7 @@ from transformers import HfArgumentParser, TrainingArguments
 from mmdrex.errors import LossError
 from mmdrex.router.router import ADAPTER, Router
 from mmdrex.training import checkpoints, sft
-from mmdrex.training.answers import IGNORED, AnswerModel, Answers, Collator
+from mmdrex.training.answers import IGNORED, AnswerModel, Answers, Collator, label_ids
 from mmdrex.training.checkpoints import last_checkpoint
 from mmdrex.training.seeing import see
 from mmdrex.training.sft import prepare, train_sft, trainable
@@ -151,7 +151,9 @@ def test_the_loss_is_the_whole_models_cross_entropy(
         ).logits[0]
         own = model(**one)["loss"]
     losses = functional.cross_entropy(logits[last:-1], ids[0, last + 1 :], reduction="none")
-    expected = losses[0] + 0.1 * losses[1:].mean()
+    three = logits[last, label_ids(router.processor.tokenizer)]
+    known = functional.cross_entropy(three, torch.tensor(sample.label))
+    expected = known + 0.1 * losses.mean()
     # Tolerance: the charts' tokens are kept as float16.
     assert own.item() == pytest.approx(expected.item(), abs=2e-3)
 
