@@ -301,7 +301,7 @@ def steps(options: argparse.Namespace) -> None:
         peak, source = peak_rate(device)
         layers = config.text_config.num_hidden_layers
         say(
-            f"3B's shape, {layers} of 36 layers, {device}, {processes()} process(es) of one thread; "
+            f"3B's shape, {layers} of 36 layers, {device}, processes of one thread: {processes()}; "
             f"peak {peak / 1e12:.2f} TFLOP/s a process ({source})"
         )
         sft_step(config, device, windows, Path(folder), peak)

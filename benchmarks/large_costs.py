@@ -240,14 +240,16 @@ def print_estimates() -> None:
     """Print the table of docs/training.md."""
     print(
         "| backbone | GPUs | weights, GB | adapters, gradients, AdamW, GB | SFT, GB | RL, GB "
-        "| SFT, s per 1000 windows | RL, s per update | |\n|---|---|---|---|---|---|---|---|---|"
+        f"| SFT, s per 1000 windows | RL, s per update | |\n{'|---' * 9}|"
     )
     for size in SHAPES:
         for gpus in (1, 8):
             told = estimate(size, gpus)
-            fits = max(told.sft, told.rl) < MEMORY
+            held = {"SFT": told.sft, "RL": told.rl}
+            large = [name for name, gigabytes in held.items() if gigabytes > MEMORY]
+            note = f"; {' and '.join(large)} too large" if large else ""
             print(
                 f"| {size} | {gpus} | {told.weights:.1f} | {told.learned:.2f} | {told.sft:.0f} | "
                 f"{told.rl:.0f} | {told.sft_seconds:.0f} | {told.rl_seconds:.0f} | "
-                f"estimated{'' if fits else f'; more than {MEMORY:.0f} GB'} |"
+                f"estimated{note} |"
             )
