@@ -27,6 +27,8 @@ from mmdrex.engines.contract import (
 
 Array = NDArray[np.float64]
 
+MOST = 1.0 + 10.0 * (FEES + SLIPPAGE)  # times the equity at stake
+
 
 class Sent(NamedTuple):
     """An order as it was sent."""
@@ -50,13 +52,15 @@ class _Watch(bt.Analyzer):  # type: ignore[misc]  # backtrader is untyped
     def start(self) -> None:
         self.equity: list[float] = []
         self.sent: list[Sent] = []
+        self.refused: list[Sent] = []
         self.fills: list[Fill] = []
         self._seen: dict[int, int] = {}  # fills of an order noted so far
 
     def notify_order(self, order: Any) -> None:
-        if order.status == order.Submitted:
+        if order.status in (order.Submitted, order.Margin):
             created = order.created
-            self.sent.append(Sent(self._row(created.dt), float(created.size), int(order.exectype)))
+            sent = Sent(self._row(created.dt), float(created.size), int(order.exectype))
+            (self.sent if order.status == order.Submitted else self.refused).append(sent)
         # A buy that turns a short around may be filled on two bars, whatever its status says.
         bits = list(order.executed.exbits)
         for bit in bits[self._seen.get(order.ref, 0) :]:
@@ -153,8 +157,16 @@ def _leverage(watch: _Watch, bars: pd.DataFrame) -> str:
         after = watch.equity[fill.row] - held * (close[fill.row] - fill.price)
         at_close = held * close[max(fill.row - 1, 0)] / before
         exposure = min(abs(at_close), abs(held * fill.price / after))
-        if exposure > 1.0 + 10.0 * (FEES + SLIPPAGE):
+        if exposure > MOST:
             return f"{exposure:.2f} times the equity at stake, {day(bars.index, fill.row)}"
+    for order in watch.refused:
+        held = sum(fill.size for fill in watch.fills if fill.row <= order.row)
+        wanted = abs((held + order.size) * close[order.row] / watch.equity[order.row])
+        if wanted > MOST:  # below it the price jumped before the fill
+            return (
+                f"an order for {wanted:.2f} times the equity, which the broker refused, "
+                f"{day(bars.index, order.row)}"
+            )
     return ""
 
 

@@ -131,6 +131,23 @@ def test_strategy_that_borrows_is_out_of_range(bars):
     assert "1.90 times the equity" in faults(Shorts, bars)["range"]
 
 
+def test_orders_that_only_borrowing_would_fill_are_out_of_range(bars):
+    class Borrows(Follows):
+        def next(self):
+            self.order_target_percent(target=1.8)
+
+    fault = faults(Borrows, bars)["range"]
+    assert "an order for 1.80 times the equity, which the broker refused" in fault
+
+
+def test_all_in_order_refused_after_a_gap_is_no_fault(bars):
+    class AllIn(Follows):
+        def next(self):
+            self.order_target_percent(target=1.0 if self.wants() else 0.0)
+
+    assert not faults(AllIn, bars)
+
+
 def test_strategy_with_moods_is_not_deterministic(bars):
     assert "determinism" in faults(Moody, bars)
 
