@@ -181,7 +181,7 @@ def test_name_of_no_model_says_what_is_wrong(name, message):
 def test_misspelt_setting_of_a_backend_is_refused(tmp_path):
     path = tmp_path / "replies.jsonl"
     path.write_text("")
-    with pytest.raises(LLMError, match="unexpected keyword argument 'cutof'"):
+    with pytest.raises(LLMError, match=r"takes no setting 'cutof'.*Did you mean 'cutoff'"):
         LLM.open(f"replay:{path}", cutof="2023-01-01")
 
 
