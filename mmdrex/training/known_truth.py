@@ -15,13 +15,22 @@ from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
+from torch.nn import functional
 
 from mmdrex.data.regimes import REGIMES, regime_bars
 from mmdrex.observation.observation import Observation, Observer
+from mmdrex.observation.text import Account
+from mmdrex.router.router import ADAPTER, Router
 from mmdrex.training import trunks
 from mmdrex.training.losses import base_reward
 from mmdrex.training.oracle import Oracle, build_oracle
+from mmdrex.training.rl import prepare
+from mmdrex.training.rl_config import RLConfig
+from mmdrex.training.rollout import Rewards
+from mmdrex.training.update import autocast
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -101,10 +110,10 @@ def earned(oracle: Oracle, rows: Rows, weights: Array, columns: Rows) -> Earned:
 
 def experts_reward(oracle: Oracle, rows: Rows, columns: Rows) -> Array:
     """Return the reward of eq. 12 of each expert alone, (M, K)."""
-    parts = (
+    excess, sharpe, drawdown = (
         oracle.figure(name)[rows[:, None], columns] for name in ("excess", "sharpe", "drawdown")
     )
-    return base_reward(*parts)
+    return base_reward(excess, sharpe, drawdown)
 
 
 def right_experts(reward: Array, regime: Rows) -> Rows:
@@ -125,7 +134,84 @@ def right_experts(reward: Array, regime: Rows) -> Rows:
     if absent:
         raise ValueError(f"no window of {', '.join(absent)} to learn from; give more markets")
     means = [reward[regime == number].mean(axis=0) for number in range(len(REGIMES))]
-    return np.stack(means).argmax(axis=1).astype(np.int64)
+    right: Rows = np.stack(means).argmax(axis=1)
+    return right
+
+
+@torch.no_grad()
+def calibrate(router: Router, markets: KnownMarkets, config: RLConfig, count: int = 128) -> None:
+    """Let the router's LayerNorm centre and scale the last token's states of windows trained on.
+
+    Fresh adapters change no state, and what windows have in common is five times what they differ
+    by: a gradient step then moves all answers together. Weight and bias of the LayerNorm are where
+    a standardisation fits; they go on learning from there.
+    """
+    prepare(router, config)
+    train = markets.rows["train"]
+    rows = train[np.linspace(0, len(train) - 1, min(count, len(train))).astype(int)].tolist()
+    folder = None if config.cache_folder is None else Path(config.cache_folder)
+    seen = trunks.Trunks(router, markets.oracle, rows, config.anonymous, folder=folder)
+    with autocast(config):
+        states = torch.cat([router.states(seen(row), (ADAPTER,))[0] for row in rows])
+    norm = router.heads.norm
+    plain = functional.layer_norm(states.float(), norm.normalized_shape, eps=norm.eps)
+    centre = plain.mean(dim=0)
+    spread = (plain - centre).square().mean().sqrt()
+    norm.weight.fill_(float(1.0 / spread))
+    norm.bias.copy_(-centre / spread)
+    router.refresh()
+
+
+class Told(NamedTuple):
+    """What a trained router says: experts' rules where it was trained, all where it is scored."""
+
+    trained_on: Rows  # (N, K) columns of the oracle's table in the windows of ``train``
+    columns: Rows  # (M, K) in those of ``test``
+    weights: Array  # (M, K)
+
+
+def told_by(router: Router, markets: KnownMarkets, config: RLConfig) -> Told:
+    """Return what a router decides, as at inference, on the markets' windows."""
+    rows = np.concatenate([markets.rows["train"], markets.rows["test"]]).tolist()
+    folder = None if config.cache_folder is None else Path(config.cache_folder)
+    seen = trunks.Trunks(
+        router, markets.oracle, rows, config.anonymous, config.trunk_gigabytes, folder
+    )
+    with autocast(config):
+        said = trunks.look(router, seen, rows, 0, 1)
+    actions = np.stack([logits.argmax(axis=1) for logits in said.policies], axis=1)
+    columns = Rewards(router, markets.oracle, config).chosen(actions)
+    count = len(markets.rows["train"])
+    return Told(columns[:count], columns[count:], softmax(said.weights[count:], axis=1))
+
+
+def references(
+    markets: KnownMarkets, told: Told, guesses: Rows | None = None, seed: int = 0
+) -> dict[str, Array]:
+    """Return the weights (M, K) in the test windows of the router and of what it is held against.
+
+    Parameters
+    ----------
+    markets : KnownMarkets
+    told : Told
+    guesses : ndarray of int of shape (M,), optional
+        Regimes that a classifier tells; adds the row ``trees``.
+    seed : int
+        Of the random weights.
+    """
+    train, test = markets.rows["train"], markets.rows["test"]
+    reward = experts_reward(markets.oracle, train, told.trained_on)
+    right = right_experts(reward, markets.regime[train])
+    count, experts = told.weights.shape
+    sure = np.eye(experts)
+    weights = {
+        "router": told.weights,
+        "omniscient": sure[right[markets.regime[test]]],
+        "uniform": np.full((count, experts), 1 / experts),
+        "best expert": np.tile(sure[reward.mean(axis=0).argmax()], (count, 1)),
+        "random": np.random.default_rng(seed).dirichlet(np.ones(experts), count),
+    }
+    return weights if guesses is None else weights | {"trees": sure[right[guesses]]}
 
 
 def series_of(markets: KnownMarkets, rows: Rows) -> NDArray[np.float32]:
@@ -166,8 +252,8 @@ def only(modality: str, markets: KnownMarkets, seed: int) -> Iterator[None]:
     class Scrambled(Observer):
         """Shows two modalities of other markets."""
 
-        def at(self, t: int, account: None = None) -> Observation:
-            own = super().at(t)
+        def at(self, t: int, account: Account | None = None) -> Observation:
+            own = super().at(t, account)
             number = oracle.symbols.index(self.symbol)
             rng = np.random.default_rng([seed, number, t])
             parts = {"V": own, "T": own, "L": own}
