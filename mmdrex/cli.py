@@ -161,13 +161,12 @@ def sft(
     """Stage 1: teach the router the trend of the next 90 bars (supervised fine-tuning)."""
     if data is None and config is None:
         raise ValueError("--data is missing: a folder of prices, or simulated:40")
-    import yaml
-
     from mmdrex.router.router import Router
+    from mmdrex.training.arguments import yaml_settings
     from mmdrex.training.sft import evaluate_sft, train_sft, training_assets
-    from mmdrex.training.sft_config import sft_config
+    from mmdrex.training.sft_config import SFTConfig, sft_config
 
-    given = {} if config is None else dict(yaml.safe_load(config.read_text()) or {})
+    given = {} if config is None else yaml_settings(config, SFTConfig)
     own: dict[str, str | float | None] = {"data": data, "model": model, "stride": stride}
     own |= {"samples": samples, "seed": seed, "num_train_epochs": epochs}
     own |= {"learning_rate": learning_rate, "labels": str(labels) if labels else None}
@@ -224,11 +223,11 @@ def rl(
     """Stage 2: train router and experts by what their trades earned (reinforcement learning)."""
     if data is None and config is None:
         raise ValueError("--data is missing: a folder of prices, or simulated:40")
-    import yaml
+    from mmdrex.training.arguments import yaml_settings
+    from mmdrex.training.rl import run
+    from mmdrex.training.rl_config import RLConfig, rl_config
 
-    from mmdrex.training.rl import rl_config, run
-
-    given = {} if config is None else dict(yaml.safe_load(config.read_text()) or {})
+    given = {} if config is None else yaml_settings(config, RLConfig)
     own: dict[str, str | float | None] = {"data": data, "init": init, "costs": costs}
     own |= {"max_steps": updates, "learning_rate": learning_rate, "modalities": modalities}
     own |= {"seed": seed, "resume_from_checkpoint": "true" if resume else None}

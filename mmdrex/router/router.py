@@ -204,10 +204,15 @@ class Router(nn.Module):
         """
         language_model = self.backbone.model.language_model
         first = self._first_adapted()
-        if self.vlm.training or isinstance(next(language_model.parameters()), DTensor):
+        sharded = isinstance(next(language_model.layers[-1].parameters()), DTensor)
+        if self.vlm.training or sharded:
+            learning = [one for one in self.vlm.parameters() if one.requires_grad]
             passes = []
             for adapter in adapters:
-                self.vlm.set_adapter(adapter)
+                self.vlm.set_adapter(adapter)  # and all the others stop learning
+                self.vlm.requires_grad_(False)
+                for parameter in learning:
+                    parameter.requires_grad_(True)
                 passes.append(self.sequence(trunk)[:, -1])
             return torch.stack(passes).float()
         rotation = language_model.rotary_emb(trunk.states, trunk.positions)

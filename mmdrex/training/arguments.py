@@ -6,6 +6,7 @@ told apart.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import MISSING
 from pathlib import Path
@@ -60,3 +61,11 @@ def yaml_settings(path: Path, kind: type[TrainingArguments]) -> dict[str, Any]:
             except ValueError:
                 raise ValueError(f"{path}: {name} must be a number, not {value!r}") from None
     return given
+
+
+def backbone_of(model: str) -> str:
+    """Return the backbone of a router's folder; any other name stands for itself."""
+    path = Path(model) / "config.json"
+    if not path.is_file():
+        return model
+    return str(json.loads(path.read_text(encoding="utf-8")).get("backbone", model))

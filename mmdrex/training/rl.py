@@ -22,7 +22,7 @@ import torch
 from accelerate.utils import wait_for_everyone
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
-from transformers import HfArgumentParser, TrainerCallback, get_scheduler
+from transformers import TrainerCallback, get_scheduler
 from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 from transformers.trainer_callback import (
     CallbackHandler,
@@ -34,6 +34,7 @@ from transformers.trainer_callback import (
 from mmdrex.data.costs import COSTS
 from mmdrex.data.windows import first_decision
 from mmdrex.router.router import Router
+from mmdrex.training.arguments import given_settings
 from mmdrex.training.checkpoints import (
     checkpoint_asked,
     load_weights,
@@ -285,14 +286,9 @@ def select_rows(oracle: Oracle, split: str) -> Rows:
 
 def main(arguments: list[str] | None = None) -> None:
     """Train from a YAML file or options: ``python -m mmdrex.training.rl rl.yaml``."""
-    given = sys.argv[1:] if arguments is None else arguments
-    parser = HfArgumentParser(RLConfig)  # type: ignore[arg-type]  # its stub wants an own type
-    if len(given) == 1 and given[0].endswith((".yaml", ".yml")):
-        (config,) = parser.parse_yaml_file(given[0])
-    else:
-        (config,) = parser.parse_args_into_dataclasses(given)
+    given = given_settings(sys.argv[1:] if arguments is None else arguments, RLConfig)
     logging.basicConfig(level=logging.INFO)
-    run(config)
+    run(rl_config(given.pop("output_dir"), **given))
 
 
 if __name__ == "__main__":

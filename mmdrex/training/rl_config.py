@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from transformers import TrainingArguments
 
 from mmdrex.data.costs import COSTS
 from mmdrex.data.splits import SPLITS
+from mmdrex.training.arguments import backbone_of
 from mmdrex.training.oracle import STRIDE
 from strategies.rule import did_you_mean
 
@@ -174,15 +174,7 @@ def rl_config(out: str | Path, **settings: Any) -> RLConfig:
         Fields of ``RLConfig`` and ``TrainingArguments``; None leaves the default.
     """
     given = {name: value for name, value in settings.items() if value is not None}
-    own = dict(TINY) if _backbone(given.get("init", "tiny")) == "tiny" else {}
+    own = dict(TINY) if backbone_of(given.get("init", "tiny")) == "tiny" else {}
     if not torch.cuda.is_available():
         own["use_cpu"] = True
     return RLConfig(output_dir=str(out), **{**own, **given})
-
-
-def _backbone(init: str) -> str:
-    """Return the backbone of a router's folder; any other name stands for itself."""
-    path = Path(init) / "config.json"
-    if not path.is_file():
-        return init
-    return str(json.loads(path.read_text(encoding="utf-8")).get("backbone", init))

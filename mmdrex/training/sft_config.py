@@ -10,6 +10,7 @@ import torch
 from transformers import TrainingArguments
 
 from mmdrex.data.splits import SPLITS
+from mmdrex.training.arguments import backbone_of
 from mmdrex.training.labels import STRIDE
 from mmdrex.training.sft_data import ANONYMOUS
 from strategies.rule import did_you_mean
@@ -148,7 +149,7 @@ def sft_config(out: str | Path, **settings: Any) -> SFTConfig:
         Fields of ``SFTConfig`` and ``TrainingArguments``; None leaves the default.
     """
     given = {name: value for name, value in settings.items() if value is not None}
-    own = dict(TINY) if given.get("model", "tiny") == "tiny" else {}
+    own = dict(TINY) if backbone_of(given.get("model", "tiny")) == "tiny" else {}
     if "bf16" in own and not torch.cuda.is_available():
         own["use_cpu"] = True
     try:
