@@ -44,7 +44,6 @@ from mmdrex.router.cache import Cache
 from mmdrex.router.router import Router
 from mmdrex.router.storage import fresh_router
 from mmdrex.training.known_truth import (
-    calibrate,
     earned,
     known_markets,
     only,
@@ -113,7 +112,6 @@ def train(markets, seed, options, folder, modality=None):
                 report_to="none",
                 **{**SETTINGS, **own},
             )
-            calibrate(router, markets, config)
             router.requires_grad_(False)
             train_rl(router, markets.oracle, fit, markets.rows["select"], config, options.progress)
         return told_by(router, markets, config), time.monotonic() - began

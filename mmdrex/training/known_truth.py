@@ -15,19 +15,16 @@ from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
-from torch.nn import functional
 
 from mmdrex.data.regimes import REGIMES, regime_bars
 from mmdrex.observation.observation import Observation, Observer
 from mmdrex.observation.text import Account
-from mmdrex.router.router import ADAPTER, Router
+from mmdrex.router.router import Router
 from mmdrex.training import trunks
 from mmdrex.training.losses import base_reward
 from mmdrex.training.oracle import Oracle, build_oracle
-from mmdrex.training.rl import prepare
 from mmdrex.training.rl_config import RLConfig
 from mmdrex.training.rollout import Rewards
 from mmdrex.training.update import autocast
@@ -136,30 +133,6 @@ def right_experts(reward: Array, regime: Rows) -> Rows:
     means = [reward[regime == number].mean(axis=0) for number in range(len(REGIMES))]
     right: Rows = np.stack(means).argmax(axis=1)
     return right
-
-
-@torch.no_grad()
-def calibrate(router: Router, markets: KnownMarkets, config: RLConfig, count: int = 128) -> None:
-    """Let the router's LayerNorm centre and scale the last token's states of windows trained on.
-
-    Fresh adapters change no state, and what windows have in common is five times what they differ
-    by: a gradient step then moves all answers together. Weight and bias of the LayerNorm are where
-    a standardisation fits; they go on learning from there.
-    """
-    prepare(router, config)
-    train = markets.rows["train"]
-    rows = train[np.linspace(0, len(train) - 1, min(count, len(train))).astype(int)].tolist()
-    folder = None if config.cache_folder is None else Path(config.cache_folder)
-    seen = trunks.Trunks(router, markets.oracle, rows, config.anonymous, folder=folder)
-    with autocast(config):
-        states = torch.cat([router.states(seen(row), (ADAPTER,))[0] for row in rows])
-    norm = router.heads.norm
-    plain = functional.layer_norm(states.float(), norm.normalized_shape, eps=norm.eps)
-    centre = plain.mean(dim=0)
-    spread = (plain - centre).square().mean().sqrt()
-    norm.weight.fill_(float(1.0 / spread))
-    norm.bias.copy_(-centre / spread)
-    router.refresh()
 
 
 class Told(NamedTuple):

@@ -35,6 +35,7 @@ from mmdrex.data.costs import COSTS
 from mmdrex.data.windows import first_decision
 from mmdrex.router.router import Router
 from mmdrex.training.arguments import given_settings
+from mmdrex.training.centring import centre
 from mmdrex.training.checkpoints import (
     checkpoint_asked,
     load_weights,
@@ -127,6 +128,8 @@ def train_rl(
         trunks = Trunks(
             router, oracle, wanted, config.anonymous, config.trunk_gigabytes, folder, progress
         )
+    if config.train_router and checkpoint is None:
+        centre(router, trunks, np.unique(visits.rows), config)
     trade = Trade(router, oracle, trunks, select, config)
     handler = CallbackHandler(
         [DefaultFlowCallback, *get_reporting_integration_callbacks(config.report_to), *callbacks],

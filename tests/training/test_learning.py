@@ -6,7 +6,6 @@ from mmdrex.data.regimes import REGIMES
 from mmdrex.router.router import Router
 from mmdrex.training import trunks
 from mmdrex.training.known_truth import (
-    calibrate,
     earned,
     experts_reward,
     known_markets,
@@ -110,7 +109,6 @@ def test_a_router_that_sees_the_series_earns_more_than_uniform_weights_on_unseen
             cache_folder=str(tmp_path),
             report_to="none",
         )
-        calibrate(router, markets, config)
         train_rl(router, markets.oracle, fit, markets.rows["select"], config, progress=False)
     told = told_by(router, markets, config)
     weights, test = references(markets, told), markets.rows["test"]
