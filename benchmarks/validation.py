@@ -12,6 +12,7 @@ read. A second table gives the entropy of each expert's choices, in nats.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 from collections import Counter
 from pathlib import Path
@@ -103,7 +104,7 @@ def entropies(decisions):
     for expert in decisions[0].rules:
         counts = Counter(one.rules[expert] for one in decisions)
         share = np.array(list(counts.values())) / len(decisions)
-        told[expert] = (float(-(share * np.log(share)).sum()), counts.most_common(1)[0][0])
+        told[expert] = (abs(float((share * np.log(share)).sum())), counts.most_common(1)[0][0])
     return told
 
 
@@ -113,11 +114,12 @@ def main():
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--router", action="append")
     parser.add_argument("--classes", nargs="*", default=CLASSES)
+    parser.add_argument("--json", type=Path, help="also write the tables to this file")
     options = parser.parse_args()
     logging.getLogger("httpx").setLevel(logging.WARNING)
     names = options.router or ["tiny"]
     routers = {f"mmdrex {name}": Router.from_pretrained(name) for name in names}
-    decisions = {name: [] for name in routers}
+    decisions, figures = {name: [] for name in routers}, {}
     columns = ["TR", "Sharpe", "Sharpe low", "Sharpe high", "MDD", "turnover", "exposure", "split"]
     for kind in options.classes:
         frames, costs = assets_of(options.data, kind), COSTS[kind]
@@ -128,10 +130,13 @@ def main():
             f"slippage {costs.slippage:.3%}"
         )
         print(table[columns].to_string(float_format="{:.3f}".format), flush=True)
+        figures[kind] = table[columns].to_dict(orient="index")
         for name in routers:
             decisions[name] += [d for one in rows[name].values() for d in one.decisions]
     print("\nentropy of the experts' choices over all validation windows, nats (goal > 0.3)")
     told = {name: entropies(made) for name, made in decisions.items()}
+    if options.json:
+        options.json.write_text(json.dumps({"classes": figures, "entropy": told}, indent=1))
     table = pd.DataFrame(
         {n: {e: f"{h:.3f} ({rule})" for e, (h, rule) in one.items()} for n, one in told.items()}
     )
