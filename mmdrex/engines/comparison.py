@@ -197,7 +197,7 @@ def _line(run: _Run, level: float, samples: int, seed: int) -> dict[str, float |
         line[f"{figure} high"] = float("nan") if unknown else high
     split = span_label(index[0], index[-1], periods == 365)
     overlap = run.trained is not None and (
-        index[0] <= pd.Timestamp(run.trained[1]) and pd.Timestamp(run.trained[0]) <= index[-1]
+        index[0] < pd.Timestamp(run.trained[1]) and pd.Timestamp(run.trained[0]) <= index[-1]
     )
     said = [text for text, last in run.stamps.items() if not last or index[0] <= pd.Timestamp(last)]
     line["split"] = ", ".join([split, *(["IN-SAMPLE"] if overlap else []), *said])

@@ -65,7 +65,8 @@ class Plan:
         if self.trained is None:
             return False
         first, last = (pd.Timestamp(date) for date in self.trained)
-        return bool(self.start <= last and first <= self.bars.index[-1])
+        # What is decided at the close of the last day seen earns from the day after.
+        return bool(self.start < last and first <= self.bars.index[-1])
 
     def plot(self, equity: pd.Series | None = None) -> Figure:
         """Return a figure: the equity (or the close), the target, the weights as an area.

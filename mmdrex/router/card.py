@@ -62,12 +62,12 @@ def _stage(name: str, record: dict[str, Any]) -> str:
     """Return a stage's settings as a list and its figures as a table."""
     lines = [f"### {name[:1].upper()}{name[1:]}", ""]
     for key, value in record.items():
-        if key == "figures":
-            lines += ["", "| figure | value |", "|---|---|"]
-            lines += [f"| {figure} | {number:.4f} |" for figure, number in value.items()]
-        elif isinstance(value, dict):
+        if isinstance(value, dict) and key != "figures":
             settings = ", ".join(f"{option} {choice}" for option, choice in value.items())
             lines.append(f"- {key}: {settings}")
-        else:
+        elif key != "figures":
             lines.append(f"- {key}: {value}")
+    if figures := record.get("figures"):
+        lines += ["", "| figure | value |", "|---|---|"]
+        lines += [f"| {figure} | {number:.4g} |" for figure, number in figures.items()]
     return "\n".join(lines)
