@@ -40,6 +40,7 @@ import torch
 from lightgbm import LGBMClassifier
 
 from mmdrex.data.regimes import REGIMES
+from mmdrex.observation.observation import Observer
 from mmdrex.router.cache import Cache
 from mmdrex.router.router import Router
 from mmdrex.router.storage import fresh_router
@@ -101,20 +102,28 @@ def train(markets, seed, options, folder, modality=None):
     router = start(options.layers, seed)
     fit = np.isin(np.arange(len(markets.regime)), markets.rows["train"])
     began = time.monotonic()
-    with contextlib.nullcontext() if modality is None else only(modality, markets, seed):
-        for phase, own in PHASES.items():
-            config = rl_config(
-                folder / f"run-{seed}-{modality}" / phase,
-                max_steps=options.updates,
-                seed=seed,
-                modalities=options.sees,
-                cache_folder=str(folder),
-                report_to="none",
-                **{**SETTINGS, **own},
-            )
-            router.requires_grad_(False)
-            train_rl(router, markets.oracle, fit, markets.rows["select"], config, options.progress)
-        return told_by(router, markets, config), time.monotonic() - began
+    observer = Observer if modality is None else only(modality, markets, seed)
+    for phase, own in PHASES.items():
+        config = rl_config(
+            folder / f"run-{seed}-{modality}" / phase,
+            max_steps=options.updates,
+            seed=seed,
+            modalities=options.sees,
+            cache_folder=str(folder),
+            report_to="none",
+            **{**SETTINGS, **own},
+        )
+        router.requires_grad_(False)
+        train_rl(
+            router,
+            markets.oracle,
+            fit,
+            markets.rows["select"],
+            config,
+            options.progress,
+            observer=observer,
+        )
+    return told_by(router, markets, config, observer), time.monotonic() - began
 
 
 def guesses(markets):

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmdrex.data.simulated import TAILS, log_prices, regime_path
+from mmdrex.data.simulated import TAILS, check_regimes, log_prices, on_business_days, regime_path
 
 Array = NDArray[np.float64]
 
@@ -158,11 +158,7 @@ def regime_bars(
     ValueError
         If a regime is unknown, ``bars`` is below 1 or ``stay`` below 1.
     """
-    unknown = [name for name in regimes if name not in REGIMES]
-    if unknown or not regimes:
-        raise ValueError(f"no regimes {unknown}; choose one or more of {', '.join(REGIMES)}")
-    if bars < 1 or stay < 1.0:
-        raise ValueError(f"bars and stay must be at least 1; got {bars} and {stay}")
+    check_regimes(regimes, REGIMES, bars, stay)
     rng, rng_regimes, rng_closes, rng_shape, rng_volume = (
         np.random.default_rng(child) for child in np.random.SeedSequence([seed, 4]).spawn(5)
     )
@@ -181,8 +177,4 @@ def regime_bars(
     moves = np.abs(np.diff(log_close, prepend=first)) / usual
     ragged = np.exp(noise * rng_volume.standard_normal(bars))
     prices["volume"] = np.round(usual_volume * ragged * (1.0 - activity + activity * moves) * crowd)
-    days = pd.bdate_range(start, periods=bars).to_numpy("datetime64[ns]")  # drops the frequency
-    index = pd.DatetimeIndex(days, name="date")
-    frame = pd.DataFrame(prices, index=index)
-    frame.attrs["symbol"] = f"REG{seed}"
-    return frame, pd.Series(path, index=index, name="regime", dtype="str")
+    return on_business_days(prices, path, start, f"REG{seed}")

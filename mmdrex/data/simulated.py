@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -115,6 +116,28 @@ def log_prices(
     }
 
 
+def check_regimes(regimes: Sequence[str], known: Iterable[str], bars: int, stay: float) -> None:
+    """Raise ValueError unless regimes are known and counts can be used."""
+    unknown = [name for name in regimes if name not in known]
+    if unknown or not regimes:
+        raise ValueError(f"no regimes {unknown}; choose one or more of {', '.join(known)}")
+    if bars < 1 or stay < 1.0:
+        raise ValueError(f"bars and stay must be at least 1; got {bars} and {stay}")
+
+
+def on_business_days(
+    prices: Mapping[str, Array], path: Sequence[str], start: str, symbol: str
+) -> tuple[pd.DataFrame, pd.Series]:
+    """Return prices as bars, and the regime of each, on the business days from ``start`` on."""
+    days = pd.bdate_range(start, periods=len(path)).to_numpy(
+        "datetime64[ns]"
+    )  # drops the frequency
+    index = pd.DatetimeIndex(days, name="date")
+    frame = pd.DataFrame(prices, index=index)
+    frame.attrs["symbol"] = symbol
+    return frame, pd.Series(path, index=index, name="regime", dtype="str")
+
+
 def simulated_bars(
     seed: int,
     bars: int = 2000,
@@ -157,11 +180,7 @@ def simulated_bars(
     ValueError
         If a regime is unknown, ``bars`` is below 1 or ``stay`` below 1.
     """
-    unknown = [name for name in regimes if name not in REGIMES]
-    if unknown or not regimes:
-        raise ValueError(f"no regimes {unknown}; choose one or more of {', '.join(REGIMES)}")
-    if bars < 1 or stay < 1.0:
-        raise ValueError(f"bars and stay must be at least 1; got {bars} and {stay}")
+    check_regimes(regimes, REGIMES, bars, stay)
     rng, rng_regimes, rng_closes, rng_shape, rng_volume = (
         np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(5)
     )
@@ -177,8 +196,4 @@ def simulated_bars(
     moves = np.abs(np.diff(log_close, prepend=first))
     activity = 0.6 + 0.4 * moves / daily
     prices["volume"] = np.round(usual_volume * noise * activity * crowd)
-    days = pd.bdate_range(start, periods=bars).to_numpy("datetime64[ns]")  # drops the frequency
-    index = pd.DatetimeIndex(days, name="date")
-    frame = pd.DataFrame(prices, index=index)
-    frame.attrs["symbol"] = f"SIM{seed}"
-    return frame, pd.Series(path, index=index, name="regime", dtype="str")
+    return on_business_days(prices, path, start, f"SIM{seed}")

@@ -7,11 +7,15 @@ from shutil import which
 from typing import Any
 
 
-def fuse(layers: Iterable[Any]) -> None:
+def fuse(layers: Iterable[Any], dynamic: bool | None = True) -> None:
     """Compile MLP and norms of decoder layers, in place; needs a C++ compiler.
 
-    Kernels for any length: those made for the first lengths met would differ in their last bits
-    from those a resumed run makes.
+    Parameters
+    ----------
+    layers : iterable of Qwen2_5_VLDecoderLayer
+    dynamic : bool, optional
+        True makes kernels for any length: those made for the first lengths met would differ in
+        their last bits from those a resumed run makes. None leaves it to torch.
 
     Raises
     ------
@@ -22,4 +26,4 @@ def fuse(layers: Iterable[Any]) -> None:
         raise ValueError("fuse needs a C++ compiler (Debian: apt install g++); or leave fuse out")
     for layer in layers:
         for part in (layer.mlp, layer.input_layernorm, layer.post_attention_layernorm):
-            part.compile(dynamic=True)
+            part.compile(dynamic=dynamic)

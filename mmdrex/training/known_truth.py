@@ -6,12 +6,9 @@ on, some never seen. A regime is that of the decision bar; nothing of what follo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
-from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -22,11 +19,11 @@ from mmdrex.data.regimes import REGIMES, regime_bars
 from mmdrex.observation.observation import Observation, Observer
 from mmdrex.observation.text import Account
 from mmdrex.router.router import Router
-from mmdrex.training import trunks
 from mmdrex.training.losses import base_reward
 from mmdrex.training.oracle import Oracle, build_oracle
 from mmdrex.training.rl_config import RLConfig
 from mmdrex.training.rollout import Rewards
+from mmdrex.training.trunks import Trunks, look
 from mmdrex.training.update import autocast
 
 Array = NDArray[np.float64]
@@ -143,15 +140,21 @@ class Told(NamedTuple):
     weights: Array  # (M, K)
 
 
-def told_by(router: Router, markets: KnownMarkets, config: RLConfig) -> Told:
+def told_by(
+    router: Router,
+    markets: KnownMarkets,
+    config: RLConfig,
+    observer: type[Observer] = Observer,
+) -> Told:
     """Return what a router decides, as at inference, on the markets' windows."""
     rows = np.concatenate([markets.rows["train"], markets.rows["test"]]).tolist()
     folder = None if config.cache_folder is None else Path(config.cache_folder)
-    seen = trunks.Trunks(
-        router, markets.oracle, rows, config.anonymous, config.trunk_gigabytes, folder
+    seen = Trunks(
+        *(router, markets.oracle, rows, config.anonymous, config.trunk_gigabytes, folder),
+        observer=observer,
     )
     with autocast(config):
-        said = trunks.look(router, seen, rows, 0, 1)
+        said = look(router, seen, rows, 0, 1)
     actions = np.stack([logits.argmax(axis=1) for logits in said.policies], axis=1)
     columns = Rewards(router, markets.oracle, config).chosen(actions)
     count = len(markets.rows["train"])
@@ -200,9 +203,8 @@ def series_of(markets: KnownMarkets, rows: Rows) -> NDArray[np.float32]:
     return np.stack(flat)
 
 
-@contextmanager
-def only(modality: str, markets: KnownMarkets, seed: int) -> Iterator[None]:
-    """Let a router see one modality of the market that it trades, the other two of two others.
+def only(modality: str, markets: KnownMarkets, seed: int) -> type[Observer]:
+    """Return an observer of one modality of its own market, the other two of two other markets.
 
     Each of the two comes from a window drawn at random from another market of the same part, and
     stays that window's.
@@ -248,5 +250,4 @@ def only(modality: str, markets: KnownMarkets, seed: int) -> Iterator[None]:
                 own, window=parts["V"].window, series=parts["T"].series, text=parts["L"].text
             )
 
-    with patch.object(trunks, "Observer", Scrambled):
-        yield
+    return Scrambled

@@ -21,6 +21,7 @@ from mmdrex.observation.observation import Observation
 from mmdrex.router.processor import Inputs, MMDREXProcessor
 from mmdrex.router.router import Router
 from mmdrex.training.chart_windows import charts
+from mmdrex.training.fusing import fuse
 from mmdrex.training.reading import Reading, ReadingHeads, answers, unexplained
 from mmdrex.training.vision import fast_tower, image_tokens, schedule
 
@@ -158,9 +159,7 @@ def _prepare(
     router.eval()
     language = router.backbone.model.language_model
     if settings.compile:
-        for layer in language.layers:
-            for part in (layer.mlp, layer.input_layernorm, layer.post_attention_layernorm):
-                part.compile()
+        fuse(language.layers, dynamic=None)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         heads = ReadingHeads(language.config.hidden_size)

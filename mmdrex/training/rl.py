@@ -33,6 +33,7 @@ from transformers.trainer_callback import (
 
 from mmdrex.data.costs import COSTS
 from mmdrex.data.windows import first_decision
+from mmdrex.observation.observation import Observer
 from mmdrex.router.router import Router
 from mmdrex.training.arguments import given_settings
 from mmdrex.training.centring import centre
@@ -58,7 +59,7 @@ from mmdrex.training.rl_checkpoints import (
 )
 from mmdrex.training.rl_config import RLConfig
 from mmdrex.training.rl_config import rl_config as rl_config
-from mmdrex.training.rollout import Rollout
+from mmdrex.training.rollout import Rewards, Rollout
 from mmdrex.training.sft import training_assets
 from mmdrex.training.trade import Trade
 from mmdrex.training.trunks import Trunks
@@ -79,6 +80,7 @@ def train_rl(
     config: RLConfig,
     progress: bool = True,
     callbacks: Sequence[TrainerCallback] = (),
+    observer: type[Observer] = Observer,
 ) -> TrainerState:
     """Train a router in place and write it, with its checkpoints, to ``config.output_dir``.
 
@@ -95,6 +97,8 @@ def train_rl(
         With ``resume_from_checkpoint`` the run goes on where its last whole checkpoint stands.
     progress : bool
     callbacks : sequence of TrainerCallback
+    observer : type
+        What makes the observations; one of your own may hide or change what is seen.
 
     Returns
     -------
@@ -126,11 +130,13 @@ def train_rl(
     folder = None if config.cache_folder is None else Path(config.cache_folder)
     with config.main_process_first(desc="seeing charts"):
         trunks = Trunks(
-            router, oracle, wanted, config.anonymous, config.trunk_gigabytes, folder, progress
+            *(router, oracle, wanted, config.anonymous, config.trunk_gigabytes, folder, progress),
+            observer=observer,
         )
     if config.train_router and checkpoint is None:
         centre(router, trunks, np.unique(visits.rows), config)
-    trade = Trade(router, oracle, trunks, select, config)
+    rewards = Rewards(router, oracle, config)
+    trade = Trade(router, oracle, trunks, select, rewards, config)
     handler = CallbackHandler(
         [DefaultFlowCallback, *get_reporting_integration_callbacks(config.report_to), *callbacks],
         router,

@@ -24,18 +24,18 @@ class Trade(NamedTuple):
     oracle: Oracle
     trunks: Trunks
     select: Rows
+    rewards: Rewards
     config: RLConfig
 
     def roll_out(self, steps: Schedule, rng: np.random.Generator) -> Rollout:
         """Return what the policies draw in some steps of the schedule."""
-        rewards, rows = Rewards(self.router, self.oracle, self.config), visited(steps)
-        kappa = self.router.config.kappa
-        return roll_out(rewards, steps, rows, self._look(rows), self.config, kappa, rng)
+        rows, kappa = visited(steps), self.router.config.kappa
+        return roll_out(self.rewards, steps, rows, self._look(rows), self.config, kappa, rng)
 
     def on_select(self) -> dict[str, float]:
         """Return the figures by which the checkpoint is chosen."""
-        rewards, seen = Rewards(self.router, self.oracle, self.config), self._look(self.select)
-        return select_figures(self.oracle, rewards, self.select, seen, self.config)
+        seen = self._look(self.select)
+        return select_figures(self.oracle, self.rewards, self.select, seen, self.config)
 
     def _look(self, rows: Sequence[int] | Rows) -> Look:
         with autocast(self.config):

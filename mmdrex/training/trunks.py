@@ -41,6 +41,8 @@ class Trunks:
     folder : path, optional
         Of the image tokens' file; the user's cache folder unless given.
     progress : bool
+    observer : type
+        What makes the observations.
     """
 
     def __init__(
@@ -52,12 +54,13 @@ class Trunks:
         gigabytes: float = 2.0,
         folder: Path | None = None,
         progress: bool = False,
+        observer: type[Observer] = Observer,
     ) -> None:
         self.router = router
         self._free = int(gigabytes * 2**30)
         self._kept: OrderedDict[int, Trunk] = OrderedDict()
         wanted = sorted(set(rows))
-        observations = list(_observe(router, oracle, wanted, anonymous))
+        observations = list(_observe(router, oracle, wanted, anonymous, observer))
         self._places = {row: place for place, row in enumerate(wanted)}
         self._inputs = router.processor(observations)
         self._vision = see(router, observations, folder, progress)
@@ -83,7 +86,11 @@ class Trunks:
 
 
 def _observe(
-    router: Router, oracle: Oracle, rows: Sequence[int], anonymous: bool
+    router: Router,
+    oracle: Oracle,
+    rows: Sequence[int],
+    anonymous: bool,
+    kind: type[Observer],
 ) -> Iterator[Observation]:
     """Yield the observation at each row's decision bar; the rows lie asset by asset."""
     asset, observer = -1, None
@@ -91,7 +98,7 @@ def _observe(
         number, start = oracle.windows[row].tolist()
         if observer is None or number != asset:
             asset, symbol = number, oracle.symbols[number]
-            observer = Observer(
+            observer = kind(
                 oracle.assets[symbol],
                 symbol,
                 oracle.lookback,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +19,7 @@ from mmdrex.router.router import Router
 from mmdrex.router.tiny import tiny_config
 from mmdrex.router.vocabulary import train_tokenizer
 from mmdrex.training.charts import corpus
+from mmdrex.training.oracle import Oracle, build_oracle
 
 
 def make_router(
@@ -74,3 +76,31 @@ def micro_router(
     observer = Observer(markets["SIM1"], "SIM1")
     observations = [observer.at(198 + 20 * i) for i in range(40)]
     return lambda modalities="VTL": make_router(folder, observations, modalities)
+
+
+@pytest.fixture(scope="module")
+def oracle(tmp_path_factory: pytest.TempPathFactory) -> Oracle:
+    """Return what every rule earns on four simulated markets."""
+    assets = {f"S{seed}": simulated_bars(seed, bars=560)[0] for seed in range(4)}
+    return build_oracle(assets, folder=tmp_path_factory.mktemp("oracle"))
+
+
+@pytest.fixture(scope="module")
+def start(micro_router: Callable[..., Router], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a small router with random weights."""
+    folder = tmp_path_factory.mktemp("start") / "router"
+    micro_router().save_pretrained(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Use one thread, which is faster for a model this small, and a cache of its own."""
+    threads, before = torch.get_num_threads(), os.environ.get("MMDREX_CACHE")
+    torch.set_num_threads(1)
+    os.environ["MMDREX_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    torch.set_num_threads(threads)
+    os.environ.pop("MMDREX_CACHE")
+    if before is not None:
+        os.environ["MMDREX_CACHE"] = before

@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
-import torch
 
 from mmdrex.data.regimes import REGIMES
+from mmdrex.observation.observation import Observer
 from mmdrex.router.router import Router
-from mmdrex.training import trunks
 from mmdrex.training.known_truth import (
     earned,
     experts_reward,
@@ -18,14 +17,7 @@ from mmdrex.training.known_truth import (
 from mmdrex.training.rl import train_rl
 from mmdrex.training.rl_config import rl_config
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """A model this small is slower on several threads, and on a busy machine far slower."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 @pytest.fixture(scope="module")
@@ -63,17 +55,15 @@ def test_the_right_expert_is_the_one_that_earned_most_in_a_regime():
 def test_scrambling_leaves_one_modality_and_takes_the_others_from_other_markets(small):
     symbol = small.oracle.symbols[0]
     bars = small.oracle.assets[symbol]
-    mate = trunks.Observer(small.oracle.assets[small.oracle.symbols[1]], symbol)
-    own = trunks.Observer(bars, symbol).at(288)
-    with only("T", small, seed=1):
-        seen = trunks.Observer(bars, symbol).at(288)
-        again = trunks.Observer(bars, symbol).at(288)
+    mate = Observer(small.oracle.assets[small.oracle.symbols[1]], symbol)
+    own = Observer(bars, symbol).at(288)
+    scrambled = only("T", small, seed=1)
+    seen, again = scrambled(bars, symbol).at(288), scrambled(bars, symbol).at(288)
     assert seen.digest == again.digest
     assert np.array_equal(seen.series, own.series)
     donors = [mate.at(int(start)) for asset, start in small.oracle.windows if asset == 1]
     assert seen.drawn in {donor.drawn for donor in donors}
     assert seen.text.split("Market:")[-1] != own.text.split("Market:")[-1]
-    assert trunks.Observer(bars, symbol).at(288).digest == own.digest
 
 
 def test_series_of_windows_are_those_of_their_decision_bars(small):

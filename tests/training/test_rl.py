@@ -1,5 +1,4 @@
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,44 +22,9 @@ from mmdrex.training.rl_config import RLConfig, rl_config
 from mmdrex.training.rollout import Rewards, roll_out, visited
 from mmdrex.training.trunks import Trunks, by_length, look, outputs
 
+pytestmark = pytest.mark.usefixtures("alone")
+
 ADAPTERS = (ADAPTER, "trend", "reversal", "breakout", "position")
-
-
-@pytest.fixture(scope="module")
-def assets():
-    return {f"S{seed}": simulated_bars(seed, bars=560)[0] for seed in range(4)}
-
-
-@pytest.fixture(scope="module")
-def oracle(assets, tmp_path_factory):
-    return build_oracle(assets, folder=tmp_path_factory.mktemp("oracle"))
-
-
-@pytest.fixture(scope="module")
-def start(micro_router, tmp_path_factory):
-    """Return the folder of a small router with random weights."""
-    folder = tmp_path_factory.mktemp("start") / "router"
-    micro_router().save_pretrained(str(folder))
-    return folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """A model this small is slower on several threads, and on a busy machine far slower."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory):
-    before = os.environ.get("MMDREX_CACHE")
-    os.environ["MMDREX_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    yield
-    os.environ.pop("MMDREX_CACHE")
-    if before is not None:
-        os.environ["MMDREX_CACHE"] = before
 
 
 def settings(out, **given):
@@ -348,9 +312,9 @@ def test_wrong_settings_are_refused_in_one_sentence(tmp_path):
         rl_config(tmp_path, update_every=0)
 
 
-def test_markets_that_end_before_select_are_refused(start, assets, tmp_path):
+def test_markets_that_end_before_select_are_refused(start, oracle, tmp_path):
     (tmp_path / "data").mkdir()
-    assets["S0"].to_csv(tmp_path / "data" / "S0.csv")  # of the year 2000
+    oracle.assets["S0"].to_csv(tmp_path / "data" / "S0.csv")  # of the year 2000
     config = settings(tmp_path / "out", init=str(start), data=str(tmp_path / "data"))
     with pytest.raises(ValueError, match="no window of 90 bars lies in the split 'select'"):
         run(config, progress=False)

@@ -13,13 +13,11 @@ import torch
 from safetensors.torch import load_file
 from scipy.special import softmax
 
-from mmdrex.data.simulated import simulated_bars
 from mmdrex.observation.observation import Observer
 from mmdrex.router.router import Router
 from mmdrex.training import rl, sft
 from mmdrex.training.arguments import given_settings
 from mmdrex.training.losses import behaviours
-from mmdrex.training.oracle import build_oracle
 from mmdrex.training.rl import train_rl
 from mmdrex.training.rl_config import RLConfig, rl_config
 from mmdrex.training.rollout import Rewards, roll_out, visited
@@ -27,34 +25,9 @@ from mmdrex.training.sft_config import TINY as SFT_TINY
 from mmdrex.training.sft_config import SFTConfig
 from mmdrex.training.trunks import Look
 
+pytestmark = pytest.mark.usefixtures("alone")
+
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def oracle(tmp_path_factory):
-    assets = {f"S{seed}": simulated_bars(seed, bars=560)[0] for seed in range(4)}
-    return build_oracle(assets, folder=tmp_path_factory.mktemp("oracle"))
-
-
-@pytest.fixture(scope="module")
-def start(micro_router, tmp_path_factory):
-    """Return the folder of a small router with random weights."""
-    folder = tmp_path_factory.mktemp("start") / "router"
-    micro_router().save_pretrained(str(folder))
-    return folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def alone(tmp_path_factory):
-    """Use one thread, which is faster for a model this small, and a cache of its own."""
-    threads, before = torch.get_num_threads(), os.environ.get("MMDREX_CACHE")
-    torch.set_num_threads(1)
-    os.environ["MMDREX_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    yield
-    torch.set_num_threads(threads)
-    os.environ.pop("MMDREX_CACHE")
-    if before is not None:
-        os.environ["MMDREX_CACHE"] = before
 
 
 def settings(out, **given):
