@@ -1,6 +1,6 @@
 """Show that a router learns where the truth is known, and that it reads every modality.
 
-    python benchmarks/learning.py [--seeds 0 1 2 3 4] [--updates 25] [--markets 12] [--layers 1]
+    python benchmarks/learning.py [--seeds 0 1 2 3 4] [--updates 12 45] [--markets 100] [--layers 1]
         [--sees VTL] [--modalities VTL] [--cache DIR]
 
 Markets switch among the four regimes of `mmdrex.data.regimes` (parameters and their evidence:
@@ -59,10 +59,9 @@ from strategies import EXPERTS
 OF_OMNISCIENT, OF_TREES, OF_ALL_THREE, STANDARD_ERRORS = 0.75, 0.95, 0.90, 2.0
 # Found on the markets of seed 99, which no row of the table has.
 SETTINGS = {
-    "learning_rate": 1e-4,
     "lr_scheduler_type": "linear",
-    "router_epochs": 4,
-    "c3": 0.02,
+    "router_epochs": 2,
+    "c3": 0.005,
     "ppo_epochs": 2,
     "anonymous": True,
     "save_steps": 10,
@@ -70,8 +69,15 @@ SETTINGS = {
     "max_episodes": 100_000,
 }
 # A router that learns beside experts who know nothing yet puts all on whoever loses least, and the
-# softmax leaves that corner slowly: the experts go first, with the router at rest.
-PHASES = {"experts": {"train_router": False, "learning_rate": 1e-3}, "all": {}}
+# softmax leaves that corner slowly: the experts go first, then the router, in larger batches.
+PHASES = {
+    "experts": {"train_router": False, "learning_rate": 1e-3},
+    "router": {
+        "train_experts": False,
+        "learning_rate": 5e-4,
+        "per_device_train_batch_size": 64,
+    },
+}
 TREES = {
     "n_estimators": 100,
     "learning_rate": 0.1,
@@ -83,9 +89,9 @@ TREES = {
 }
 
 
-def start(layers, seed):
-    """Return tiny with fresh adapters on its last layers."""
-    router = Router.from_pretrained("tiny", cache=False)
+def start(name, layers, seed):
+    """Return a tiny with fresh adapters on its last layers."""
+    router = Router.from_pretrained(name, cache=False)
     series = router.series.state_dict()
     model = router.vlm.unload()
     router.config.lora_layers = layers
@@ -99,14 +105,14 @@ def start(layers, seed):
 
 def train(markets, seed, options, folder, modality=None):
     """Return what a router says after training, and the seconds that took."""
-    router = start(options.layers, seed)
+    router = start(options.router, options.layers, seed)
     fit = np.isin(np.arange(len(markets.regime)), markets.rows["train"])
-    began = time.monotonic()
+    began, runs = time.monotonic(), Path(tempfile.mkdtemp(dir=folder))
     observer = Observer if modality is None else only(modality, markets, seed)
-    for phase, own in PHASES.items():
+    for (phase, own), updates in zip(PHASES.items(), options.updates, strict=True):
         config = rl_config(
-            folder / f"run-{seed}-{modality}" / phase,
-            max_steps=options.updates,
+            runs / phase,
+            max_steps=updates,
             seed=seed,
             modalities=options.sees,
             cache_folder=str(folder),
@@ -213,10 +219,12 @@ def main():
     """Print a table per seed, the modalities, and which goals are reached."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--updates", type=int, default=25)
-    parser.add_argument("--markets", type=int, default=12, help="to train on; as many to score")
+    parser.add_argument("--updates", type=int, nargs=2, default=(12, 45), help="of both phases")
+    parser.add_argument("--markets", type=int, default=100, help="to train on")
+    parser.add_argument("--tested", type=int, default=40, help="markets to score; half to choose")
     parser.add_argument("--bars", type=int, default=1500)
     parser.add_argument("--stride", type=int, default=45)
+    parser.add_argument("--router", default="tiny", help="whose backbone: tiny or a folder")
     parser.add_argument("--layers", type=int, default=1, help="of tiny's 6 that carry adapters")
     parser.add_argument("--sees", default="VTL", help="an ablation: T takes a tenth of the time")
     parser.add_argument("--modalities", default="VTL", help="to study, on the first seed; '' none")
@@ -228,8 +236,8 @@ def main():
     logging.basicConfig(level=logging.WARNING)
     counts = {
         "train": options.markets,
-        "select": max(2, options.markets // 3),
-        "test": options.markets,
+        "select": max(2, options.tested // 2),
+        "test": options.tested,
     }
     failed = {}
     with contextlib.ExitStack() as stack:
@@ -238,7 +246,10 @@ def main():
             began = time.monotonic()
             markets = known_markets(counts, options.bars, options.stride, seed, folder)
             sizes = ", ".join(f"{len(rows)} {part}" for part, rows in markets.rows.items())
-            print(f"\nseed {seed}: windows {sizes}; {options.updates} updates", flush=True)
+            print(
+                f"\nseed {seed}: windows {sizes}; {options.updates[0]} + {options.updates[1]} updates",
+                flush=True,
+            )
             told, seconds = train(markets, seed, options, folder)
             missed, all_three = table(markets, told, seed)
             print(f"{seconds:.0f} s to train, {time.monotonic() - began:.0f} s in all", flush=True)

@@ -6,7 +6,9 @@ An update looks at a rollout once and passes over it four times, the first time 
 
     cached    image tokens and trunk are kept: an update runs the layers that carry adapters
     shared    each pass runs vision tower and all layers, once for all five adapters
-    plain     each pass runs vision tower and all layers for every adapter, as PEFT alone would
+    apart     as shared, for every adapter on its own
+    plain     as apart, through the forward of transformers and PEFT in place of the router's own:
+              what training takes without anything of this project
 
 Measured for adapters on the last 2 layers and on all of them (fresh ones, of the same shape). CPU
 seconds of the process; another process on the same core still slows its memory.
@@ -56,9 +58,19 @@ class Uncached(Trunks):
         )
 
 
-def run_each_apart(router, trunks):
+def run_each_apart(router, trunks, plain):
     """Let every adapter run vision tower and trunk of its own, but the first: its is given."""
-    together = router.states
+
+    def through_library(trunk, adapters):
+        (name,) = adapters
+        learning = [one for one in router.vlm.parameters() if one.requires_grad]
+        router.vlm.set_adapter(name)  # and all the others stop learning
+        router.vlm.requires_grad_(False)
+        for parameter in learning:
+            parameter.requires_grad_(True)
+        return router.sequence(trunk)[None, :, -1].float()
+
+    together = through_library if plain else router.states
     lengths = {len(inputs.ids): row for row, inputs in zip(trunks.rows, trunks.read, strict=True)}
 
     def states(trunk, adapters):
@@ -114,7 +126,7 @@ def main():
                 )
             name = "all layers" if layers is None else f"last {layers}"
             seconds = {}
-            for caches in ("cached", "shared", "plain"):
+            for caches in ("cached", "shared", "apart", "plain"):
                 rows = visited(visits)
                 if caches == "cached":
                     trunks = Trunks(router, oracle, rows, folder=Path(folder))
@@ -124,8 +136,11 @@ def main():
                     observer = Observer(bars, "sp500")
                     observations = {row: observer.at(int(oracle.windows[row, 1])) for row in rows}
                     trunks = Uncached(router, oracle, rows, observations)
+                if caches == "apart":
+                    run_each_apart(router, trunks, plain=False)
                 if caches == "plain":
-                    run_each_apart(router, trunks)
+                    del router.states  # back to the router's own, which is not used below
+                    run_each_apart(router, trunks, plain=True)
                 looking, learning = update_seconds(router, oracle, trunks, visits, config)
                 count = visits.rows.size
                 seconds[caches] = (looking + learning) / count

@@ -27,6 +27,10 @@ def charts(
         bool, Option("--evaluate", help="Only examine --router and print the figures.")
     ] = False,
     router: Annotated[str, Option(help="What --evaluate examines.")] = "tiny",
+    init: Annotated[
+        str | None,
+        Option(help="A tiny that reads charts, to go on from: only its language model learns."),
+    ] = None,
     seed: Annotated[int, Option(help="Of weights, windows and order.")] = 42,
 ) -> None:
     """Stage 0: make [bold]tiny[/bold] from random weights and teach it to read charts.
@@ -43,11 +47,12 @@ def charts(
 
         figures = examine(Router.from_pretrained(router, cache=False), assets, seed=seed)
         for name, figure in figures.items():
-            print(f"{name:>28}  {figure:.4f}  (goal {GOALS[name]:.2f})")
+            goal = f"  (goal {GOALS[name]:.2f})" if name in GOALS else ""
+            print(f"{name:>31}  {figure:.4f}{goal}")
         return
     from mmdrex.training.charts import train_charts
 
-    train_charts(assets, out, seed=seed)
+    train_charts(assets, out, seed=seed, init=init)
     print(f"{out / 'tiny'}: a tiny that reads charts; its adapters and heads are fresh")
 
 

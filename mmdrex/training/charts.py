@@ -12,12 +12,13 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from mmdrex.data.files import replacing
@@ -32,7 +33,8 @@ from mmdrex.router.vocabulary import LABELS, train_tokenizer
 from mmdrex.training.assets import HELD_OUT
 from mmdrex.training.chart_windows import ChartWindows, chart_windows, simulated_markets
 from mmdrex.training.exam import examine
-from mmdrex.training.language import LanguageConfig, see, train_language
+from mmdrex.training.labels import UNKNOWN, trend_states
+from mmdrex.training.language import GO_ON, LanguageConfig, see, train_language
 from mmdrex.training.vision import VisionConfig, train_vision
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ def train_charts(
     language: LanguageConfig | None = None,
     seed: int = 42,
     progress: bool = True,
+    init: str | None = None,
 ) -> None:
     """Write a ``tiny`` that has been through stage 0 to the folder ``out``.
 
@@ -60,38 +63,20 @@ def train_charts(
         used.
     out : path
         Gets a router folder, its backbone inside.
+    init : str, optional
+        A ``tiny`` to go on from: tokenizer, vision tower and scaler stay, adapters become fresh.
     """
-    vision, language = vision or VisionConfig(seed=seed), language or LanguageConfig(seed=seed)
+    vision = vision or VisionConfig(seed=seed)
+    language = language or replace(LanguageConfig() if init is None else GO_ON, seed=seed)
     seen = {symbol: bars for symbol, bars in assets.items() if symbol not in HELD_OUT}
     markets = {**seen, **simulated_markets(SIMULATED, FIRST_SEED)}
     out.mkdir(parents=True, exist_ok=True)
 
     observations = observe(markets, language.windows, seed)
-    tokenizer = train_tokenizer(corpus(observations[:PROMPTS]))
-    model = fresh_tiny(seed)
-    tower = out / "vision.safetensors"
-    if tower.exists():
-        model.model.visual.load_state_dict(load_file(tower))
-        log.info("vision tower taken from %s", tower)
+    if init is None:
+        router = _newborn(markets, observations, out, vision, language, progress)
     else:
-        train_vision(model, chart_windows(markets, "train"), vision, progress)
-        with replacing(tower) as aside:
-            save_file(model.model.visual.state_dict(), aside)
-
-    known = backbone("tiny")
-    config = MMDREXConfig(
-        backbone="tiny",
-        global_size=list(known.global_size),
-        local_size=list(known.local_size),
-        lora_layers=known.lora_layers,
-        training={"stage 0": {"vision": asdict(vision), "language": asdict(language)}},
-    )
-    router = storage.fresh_router(Router, config, model, tokenizer, seed=seed)
-    series = np.concatenate([one.series for one in observations[:PROMPTS]])
-    router.series.mean.copy_(torch.from_numpy(series.mean(axis=0)))
-    router.series.deviation.copy_(torch.from_numpy(series.std(axis=0)))
-    if len(router.series.mean) != len(FEATURES):
-        raise ValueError("the scaler does not fit the features")
+        router = _again(init, language)
     seen_before = out / "seen.safetensors"
     if seen_before.exists():
         tokens = load_file(seen_before)["tokens"]
@@ -100,12 +85,79 @@ def train_charts(
         tokens = see(router, observations, language.compile, progress)
         with replacing(seen_before) as aside:
             save_file({"tokens": tokens}, aside)
-    train_language(router, observations, tokens, language, progress)
+    trends = current_trends(markets, observations)
+    train_language(router, observations, tokens, trends, language, progress)
     store(router, out / "tiny")
     if any(symbol in HELD_OUT for symbol in assets):
         stored = Router.from_pretrained(str(out / "tiny"), cache=False)
         stored.config.training["stage 0"]["figures"] = examine(stored, assets, seed=seed)
         store(stored, out / "tiny")
+
+
+def _newborn(
+    markets: Mapping[str, pd.DataFrame],
+    observations: Sequence[Observation],
+    out: Path,
+    vision: VisionConfig,
+    language: LanguageConfig,
+    progress: bool,
+) -> Router:
+    """Return a ``tiny`` with a tokenizer, a scaler and a tower that sees; the rest is random."""
+    tokenizer = train_tokenizer(corpus(observations[:PROMPTS]))
+    model = fresh_tiny(language.seed)
+    tower = out / "vision.safetensors"
+    if tower.exists():
+        model.model.visual.load_state_dict(load_file(tower))
+        log.info("vision tower taken from %s", tower)
+    else:
+        train_vision(model, chart_windows(markets, "train"), vision, progress)
+        with replacing(tower) as aside:
+            save_file(model.model.visual.state_dict(), aside)
+    known = backbone("tiny")
+    config = MMDREXConfig(
+        backbone="tiny",
+        global_size=list(known.global_size),
+        local_size=list(known.local_size),
+        lora_layers=known.lora_layers,
+        training={"stage 0": {"vision": asdict(vision), "language": asdict(language)}},
+    )
+    router = storage.fresh_router(Router, config, model, tokenizer, seed=language.seed)
+    series = np.concatenate([one.series for one in observations[:PROMPTS]])
+    router.series.mean.copy_(torch.from_numpy(series.mean(axis=0)))
+    router.series.deviation.copy_(torch.from_numpy(series.std(axis=0)))
+    if len(router.series.mean) != len(FEATURES):
+        raise ValueError("the scaler does not fit the features")
+    return router
+
+
+def _again(init: str, language: LanguageConfig) -> Router:
+    """Return an earlier ``tiny`` with fresh adapters and heads, and what made it so far."""
+    old = Router.from_pretrained(init, cache=False)
+    if old.config.backbone != "tiny":
+        raise ValueError(f"{init} stands on {old.config.backbone}; only a tiny learns to read")
+    stage = {k: v for k, v in old.config.training.get("stage 0", {}).items() if k != "figures"}
+    run = 1 + sum(name.startswith("language") for name in stage)
+    old.config.training = {"stage 0": {**stage, f"language, run {run}": asdict(language)}}
+    old.config.trained = {}
+    router = storage.fresh_router(
+        Router, old.config, old.vlm.unload(), old.processor.tokenizer, seed=language.seed
+    )
+    router.series.load_state_dict(old.series.state_dict())
+    return router
+
+
+def current_trends(
+    markets: Mapping[str, pd.DataFrame], observations: Sequence[Observation]
+) -> NDArray[np.int64]:
+    """Return the trend state of each observation's own bar: (N,) indices into ``LABELS``."""
+    states = {
+        symbol: pd.Series(trend_states(markets[symbol]), markets[symbol].index)
+        for symbol in {one.symbol for one in observations}
+    }
+    told = np.array([states[one.symbol][one.time] for one in observations], dtype=np.int64)
+    if (told == UNKNOWN).any():
+        raise ValueError("a window of warm bars has an unknown state; its prices are not finite")
+    return told
 
 
 def store(router: Router, folder: Path) -> None:

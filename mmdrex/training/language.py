@@ -14,12 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from tqdm.auto import tqdm, trange
 
 from mmdrex.observation.observation import Observation
 from mmdrex.router.processor import Inputs, MMDREXProcessor
 from mmdrex.router.router import Router
+from mmdrex.training.answers import label_ids
 from mmdrex.training.chart_windows import charts
 from mmdrex.training.fusing import fuse
 from mmdrex.training.reading import Reading, ReadingHeads, answers, unexplained
@@ -27,10 +29,12 @@ from mmdrex.training.vision import fast_tower, image_tokens, schedule
 
 log = logging.getLogger(__name__)
 
+USUAL = 1000  # windows whose texture says what is usual
+
 
 @dataclass(frozen=True)
 class LanguageConfig:
-    """Settings of the second half; the defaults trained the shipped ``tiny``."""
+    """Settings of the second half, from random weights; ``GO_ON`` for a ``tiny`` that reads."""
 
     windows: int = 20_000
     steps: int = 2600
@@ -38,6 +42,7 @@ class LanguageConfig:
     # Share of the steps per set of modalities; the charts, which are hardest, get most.
     shares: tuple[tuple[str, float], ...] = (("V", 0.85), ("T", 0.05), ("L", 0.05), ("VTL", 0.05))
     text_weight: float = 0.1  # of predicting the prompt's next token
+    state_weight: float = 0.2  # of today's trend, told by the token that will tell tomorrow's
     # Muon on the layers' matrices: after 150 steps it explained as much as AdamW after 400.
     matrix_rate: float = 0.02
     learning_rate: float = 1e-3  # AdamW on embeddings, norms, projection and heads
@@ -46,6 +51,15 @@ class LanguageConfig:
     clip: float = 1.0
     seed: int = 42
     compile: bool = True  # fuse MLPs and norms; needs a C++ compiler
+
+
+# Gentler, and mostly through all modalities at once, as the router is asked.
+GO_ON = LanguageConfig(
+    steps=2400,
+    shares=(("V", 0.5), ("T", 0.1), ("L", 0.05), ("VTL", 0.35)),
+    matrix_rate=0.015,
+    learning_rate=5e-4,
+)
 
 
 @torch.inference_mode()
@@ -90,6 +104,7 @@ def train_language(
     router: Router,
     observations: Sequence[Observation],
     tokens: torch.Tensor,
+    trends: NDArray[np.int64],
     config: LanguageConfig | None = None,
     progress: bool = True,
 ) -> ReadingHeads:
@@ -103,11 +118,16 @@ def train_language(
         Of the training split.
     tokens : float16 tensor of shape (N, 128, width)
         Their image tokens, from ``see``.
+    trends : ndarray of int of shape (N,)
+        Today's trend in each, an index into ``LABELS``; nothing of what follows.
     """
     settings = config or LanguageConfig()
     rng = np.random.default_rng(settings.seed)
     adapted_layers, router.config.lora_layers = router.config.lora_layers, 0  # all one trunk
-    heads, matrices, others = _prepare(router, settings)
+    some = rng.integers(len(observations), size=USUAL)
+    usual = answers([observations[row].window for row in some])
+    heads, matrices, others = _prepare(router, settings, usual)
+    labels = label_ids(router.processor.tokenizer)
     parameters = [*matrices, *others]
     optimizers: tuple[torch.optim.Optimizer, ...] = (
         torch.optim.Muon(matrices, settings.matrix_rate, weight_decay=settings.weight_decay),
@@ -133,6 +153,10 @@ def train_language(
             states = router.trunk(batch.inputs, vision).states.float()
         last = states[torch.arange(len(rows)), batch.last]
         loss = heads.loss(last, truth)
+        told = last @ router.backbone.lm_head.weight[labels].T
+        loss = loss + settings.state_weight * nn.functional.cross_entropy(
+            told, torch.from_numpy(trends[rows])
+        )
         if "L" in kind:
             loss = loss + settings.text_weight * _text_loss(router, states, batch.labels)
         loss.backward()
@@ -140,8 +164,8 @@ def train_language(
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        if kind == "V" and step % 10 == 0:
-            bar.set_postfix(_figures(heads, last.detach(), truth))
+        if step % 10 == 0:
+            bar.set_postfix({"sees": kind, **_figures(heads, last.detach(), truth)})
     log.info("language: %d steps in %.0f s", settings.steps, time.monotonic() - started)
     router.requires_grad_(False)
     router.config.lora_layers = adapted_layers
@@ -150,7 +174,7 @@ def train_language(
 
 
 def _prepare(
-    router: Router, settings: LanguageConfig
+    router: Router, settings: LanguageConfig, usual: Reading
 ) -> tuple[ReadingHeads, list[nn.Parameter], list[nn.Parameter]]:
     """Make the language model trainable, its fresh adapters not.
 
@@ -162,7 +186,7 @@ def _prepare(
         fuse(language.layers, dynamic=None)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        heads = ReadingHeads(language.config.hidden_size)
+        heads = ReadingHeads(language.config.hidden_size, usual)
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = [*router.series.parameters(), *heads.parameters()]
     for name, parameter in language.named_parameters():
@@ -199,12 +223,13 @@ def _text_loss(router: Router, states: torch.Tensor, labels: torch.Tensor) -> to
 
 
 def _figures(heads: ReadingHeads, states: torch.Tensor, truth: Reading) -> dict[str, str]:
-    """Return the figures of the progress bar for one batch of charts."""
+    """Return the figures of the progress bar for one batch."""
     with torch.no_grad():
         close, rsi = heads.series(states).chunk(2, dim=1)
         figures = {
             "close": 1.0 - unexplained(truth.close, close),
             "rsi": 1.0 - unexplained(truth.rsi, rsi),
+            "texture": 1.0 - unexplained(heads.standard(truth), heads.texture(states)),
         }
         for name, head in heads.classes.items():
             right = head(states).argmax(dim=1) == getattr(truth, name)

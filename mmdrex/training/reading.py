@@ -11,9 +11,11 @@ from torch import nn
 
 from mmdrex.observation.chart import Window
 from mmdrex.training.chart_windows import DRAWN, shown
+from mmdrex.training.texture import NAMES, texture
 
 READ_BARS = 60  # closes and RSI values asked for
 CLASSES = {"order": 2, "zone": 3, "fifth": 5}  # MA10 over MA20; RSI 30 / 70; place in the band
+REACH = 4.0  # standardised figures of the texture are clipped here
 
 
 class Reading(NamedTuple):
@@ -24,6 +26,7 @@ class Reading(NamedTuple):
     order: torch.Tensor  # (B,) 1 where MA10 > MA20
     zone: torch.Tensor  # (B,) 0 below 30, 2 above 70
     fifth: torch.Tensor  # (B,) fifth of the Bollinger band the close lies in, from below
+    texture: torch.Tensor  # (B, figures) see ``mmdrex.training.texture``
 
 
 def answers(windows: list[Window]) -> Reading:
@@ -47,25 +50,44 @@ def answers(windows: list[Window]) -> Reading:
         order=classes(np.array([row.ma10 > row.ma20 for row in last], dtype=np.float64)),
         zone=classes((rsi >= 30.0).astype(np.float64) + (rsi > 70.0)),
         fifth=classes(np.clip(np.floor(place * 5.0), 0, 4)),
+        texture=torch.from_numpy(texture(windows)),
     )
 
 
 class ReadingHeads(nn.Module):
-    """Linear heads, one per question, on states of shape (B, width)."""
+    """Linear heads, one per question, on states of shape (B, width).
 
-    def __init__(self, width: int) -> None:
+    Parameters
+    ----------
+    width : int
+    usual : Reading
+        Of many windows: the texture is asked for in their means and deviations.
+    """
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
+    def __init__(self, width: int, usual: Reading) -> None:
         super().__init__()
+        self.register_buffer("mean", usual.texture.mean(dim=0))
+        self.register_buffer("deviation", usual.texture.std(dim=0) + 1e-6)
         self.series = nn.Linear(width, 2 * READ_BARS)
+        self.texture = nn.Linear(width, len(NAMES))
         self.classes = nn.ModuleDict({name: nn.Linear(width, n) for name, n in CLASSES.items()})
 
     def loss(self, states: torch.Tensor, truth: Reading) -> torch.Tensor:
-        """Return unexplained variance of the series plus the classes' cross-entropies."""
+        """Return unexplained variances of series and texture plus the classes' cross-entropies."""
         wanted = torch.cat([truth.close, truth.rsi], dim=1)
         spread = torch.cat([torch.full((READ_BARS,), v) for v in (0.075, 0.0145)])  # variances
         total: torch.Tensor = ((self.series(states) - wanted).square() / spread).mean()
+        total = total + (self.texture(states) - self.standard(truth)).square().mean()
         for name, head in self.classes.items():
             total = total + 0.2 * nn.functional.cross_entropy(head(states), getattr(truth, name))
         return total
+
+    def standard(self, truth: Reading) -> torch.Tensor:
+        """Return the texture as it is asked for: (B, figures), standardised and clipped."""
+        return ((truth.texture - self.mean) / self.deviation).clamp(-REACH, REACH)
 
 
 def unexplained(truth: torch.Tensor, told: torch.Tensor) -> float:

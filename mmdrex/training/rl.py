@@ -233,7 +233,8 @@ def prepare(router: Router, config: RLConfig) -> None:
     """Put the router on its device, without dropout, with the ablations asked for."""
     router.to(config.device)
     if config.fuse:
-        fuse(router.backbone.model.language_model.layers)
+        # The last layer computes one token: nothing to gain, and kernels of its own to compile.
+        fuse(router.backbone.model.language_model.layers[:-1])
     router.eval()  # dropout off in rollout and update: the ratio of eq. 9 starts at one
     if config.modalities is not None and config.modalities != router.config.modalities:
         router.config.modalities = config.modalities

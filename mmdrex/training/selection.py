@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import softmax
+from scipy.special import entr, softmax
 
 from mmdrex.training.losses import base_reward
 from mmdrex.training.oracle import Oracle
@@ -38,10 +38,8 @@ def select_figures(
         )
         figures[f"select_{name}reward"] = float(reward.mean())
         figures[f"select_{name}sharpe"] = float(earned.sharpe.mean())
-    figures["select_weights_entropy"] = float(-(weights * np.log(weights)).sum(axis=1).mean())
+    figures["select_weights_entropy"] = float(entr(weights).sum(axis=1).mean())
     for expert in range(actions.shape[1]):
         share = np.bincount(actions[:, expert]) / len(actions)
-        figures[f"select_choices_entropy_{expert}"] = float(
-            -(share[share > 0] * np.log(share[share > 0])).sum()
-        )
+        figures[f"select_choices_entropy_{expert}"] = float(entr(share).sum())
     return figures
