@@ -1,6 +1,6 @@
 """Show that a router learns where the truth is known, and that it reads every modality.
 
-    python benchmarks/learning.py [--seeds 0 1 2 3 4] [--updates 12 45] [--markets 100] [--layers 1]
+    python benchmarks/learning.py [--seeds 1 2 3 4 5] [--updates 24 45] [--markets 100] [--layers 1]
         [--sees VTL] [--modalities VTL] [--cache DIR]
 
 Markets switch among the four regimes of `mmdrex.data.regimes` (parameters and their evidence:
@@ -57,7 +57,7 @@ from mmdrex.training.rl_config import rl_config
 from strategies import EXPERTS
 
 OF_OMNISCIENT, OF_TREES, OF_ALL_THREE, STANDARD_ERRORS = 0.75, 0.95, 0.90, 2.0
-# Found on the markets of seed 99, which no row of the table has.
+# Found on the markets of seeds 99 and 0, which no row of the table has.
 SETTINGS = {
     "lr_scheduler_type": "linear",
     "router_epochs": 2,
@@ -218,8 +218,8 @@ def study_modalities(markets, all_three, options, folder, seed):
 def main():
     """Print a table per seed, the modalities, and which goals are reached."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--updates", type=int, nargs=2, default=(12, 45), help="of both phases")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    parser.add_argument("--updates", type=int, nargs=2, default=(24, 45), help="of both phases")
     parser.add_argument("--markets", type=int, default=100, help="to train on")
     parser.add_argument("--tested", type=int, default=40, help="markets to score; half to choose")
     parser.add_argument("--bars", type=int, default=1500)
@@ -246,10 +246,8 @@ def main():
             began = time.monotonic()
             markets = known_markets(counts, options.bars, options.stride, seed, folder)
             sizes = ", ".join(f"{len(rows)} {part}" for part, rows in markets.rows.items())
-            print(
-                f"\nseed {seed}: windows {sizes}; {options.updates[0]} + {options.updates[1]} updates",
-                flush=True,
-            )
+            updates = " + ".join(map(str, options.updates))
+            print(f"\nseed {seed}: windows {sizes}; {updates} updates", flush=True)
             told, seconds = train(markets, seed, options, folder)
             missed, all_three = table(markets, told, seed)
             print(f"{seconds:.0f} s to train, {time.monotonic() - began:.0f} s in all", flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,6 +42,7 @@ log = logging.getLogger(__name__)
 
 VERSION = "1"  # of what a decision is computed from; a change makes cached decisions strangers
 WEIGHTS = "model.safetensors"
+INSIDE = "backbone"  # where tiny's own weights lie in a router's folder
 HUB = ("revision", "token", "cache_dir", "local_files_only")
 
 
@@ -108,7 +110,7 @@ def load_router(
     base = {key: value for key, value in kwargs.items() if key not in ("revision",)}
     if config.backbone_revision is not None:
         base["revision"] = config.backbone_revision
-    inside = folder / "backbone"  # tiny's own weights lie in its folder
+    inside = folder / INSIDE
     model, tokenizer = load_backbone(config.backbone, inside if inside.is_dir() else None, **base)
     adapters = ["router", *config.experts]
     for adapter in adapters:
@@ -257,16 +259,33 @@ def own_weights(router: Router) -> dict[str, torch.Tensor]:
 def save_router(router: Router, folder: str | Path) -> None:
     """Write a router to a folder: written aside, then renamed, the model card last.
 
-    The frozen backbone is named, not copied.
+    The frozen backbone is named, not copied; only one that lay in the router's own folder is.
     """
     with replacing(folder) as aside:
         aside.mkdir()
         write_router(router, aside)
 
 
-def write_router(router: Router, folder: Path, half: bool = False) -> None:
-    """Write a router's files into an existing folder; ``half`` stores float16."""
-    router.vlm.save_pretrained(str(folder), safe_serialization=True)
+def write_router(router: Router, folder: Path, half: bool = False, base: bool = True) -> None:
+    """Write a router's files into an existing folder.
+
+    Parameters
+    ----------
+    router : Router
+    folder : path
+    half : bool
+        Store float16.
+    base : bool
+        Copy a ``tiny`` backbone that is not the packaged one: nowhere else could it be found.
+    """
+    source = Path(router.backbone.name_or_path)
+    own = source.is_dir() and source.resolve() != (TINY / INSIDE).resolve()
+    if base and router.config.backbone == "tiny" and own:
+        shutil.copytree(source, folder / INSIDE)
+    for lora in router.vlm.peft_config.values():
+        lora.base_model_name_or_path = router.config.backbone  # not the folder it came from
+    # The vocabulary never changes: PEFT need not look for the base's to compare.
+    router.vlm.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
     for adapter in ("router", *router.config.experts):
         (folder / adapter / "README.md").unlink(missing_ok=True)  # PEFT's placeholder
     (folder / "README.md").unlink(missing_ok=True)

@@ -164,7 +164,7 @@ def store(router: Router, folder: Path) -> None:
     """Write a ``tiny``, its backbone inside, as float16."""
     with replacing(folder) as aside:
         aside.mkdir()
-        storage.write_router(router, aside, half=True)
+        storage.write_router(router, aside, half=True, base=False)
         # The base weights without the adapters' wrappers, under their own names.
         base = {
             name.replace(".base_layer", ""): value.detach().half().contiguous()

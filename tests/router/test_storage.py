@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, PeftModel
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
 
 from mmdrex.data.sample import sample_bars
@@ -156,3 +157,29 @@ def test_the_embedded_router_fits_its_budget() -> None:
     size = sum(path.stat().st_size for path in TINY.rglob("*") if path.is_file())
     assert size <= 25_000_000
     assert "tiny" in BACKBONES
+
+
+def test_a_tiny_of_its_own_takes_its_backbone_along(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(TINY, own)
+    path = own / "backbone" / "model.safetensors"
+    save_file(
+        {name: 0.5 * value for name, value in load_file(path).items()}, path, {"format": "pt"}
+    )
+    first = Router.from_pretrained(str(own), cache=False)
+    first.save_pretrained(str(tmp_path / "saved"))
+    shutil.rmtree(own)
+    again = Router.from_pretrained(str(tmp_path / "saved"), cache=False)
+    assert again.model == first.model != Router.from_pretrained("tiny", cache=False).model
+
+
+def test_the_packaged_tiny_is_named_and_not_copied(router: Router, tmp_path: Path) -> None:
+    router.save_pretrained(str(tmp_path / "saved"))
+    assert not (tmp_path / "saved" / "backbone").exists()
+
+
+def test_adapters_name_the_backbone_and_no_folder_of_ours(router: Router, tmp_path: Path) -> None:
+    router.save_pretrained(str(tmp_path / "saved"))
+    for adapter in ("router", *router.rules):
+        record = json.loads((tmp_path / "saved" / adapter / "adapter_config.json").read_text())
+        assert record["base_model_name_or_path"] == "tiny"
