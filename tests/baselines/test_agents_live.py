@@ -129,7 +129,8 @@ def test_agent_talks_to_a_live_server_and_holds_where_it_babbles(history, served
     target = agent.targets(history.loc[:"2008-01-08"])
     calls = agent.model.ledger.calls()
     assert len(calls) == 2 * len(agent.journal) and (calls.outcome == "reply").all()
-    assert (calls.prompt_tokens > 100).all() and (calls.reply_tokens == 12).all()
+    # It may end a reply of its own accord; it never writes more than it was allowed.
+    assert (calls.prompt_tokens > 100).all() and calls.reply_tokens.between(1, 12).all()
     assert (agent.journal.action == "HOLD").all() and (target == 0.0).all()
     assert agent.journal.failure.str.contains("no JSON object|JSON is broken").all()
 
