@@ -107,28 +107,24 @@ def train(markets, seed, options, folder, modality=None):
     """Return what a router says after training, and the seconds that took."""
     router = start(options.router, options.layers, seed)
     fit = np.isin(np.arange(len(markets.regime)), markets.rows["train"])
-    began, runs = time.monotonic(), Path(tempfile.mkdtemp(dir=folder))
+    began = time.monotonic()
     observer = Observer if modality is None else only(modality, markets, seed)
-    for (phase, own), updates in zip(PHASES.items(), options.updates, strict=True):
-        config = rl_config(
-            runs / phase,
-            max_steps=updates,
-            seed=seed,
-            modalities=options.sees,
-            cache_folder=str(folder),
-            report_to="none",
-            **{**SETTINGS, **own},
-        )
-        router.requires_grad_(False)
-        train_rl(
-            router,
-            markets.oracle,
-            fit,
-            markets.rows["select"],
-            config,
-            options.progress,
-            observer=observer,
-        )
+    for own, updates in zip(PHASES.values(), options.updates, strict=True):
+        with tempfile.TemporaryDirectory() as run:
+            config = rl_config(
+                run,
+                max_steps=updates,
+                seed=seed,
+                modalities=options.sees,
+                cache_folder=str(folder),
+                report_to="none",
+                **{**SETTINGS, **own},
+            )
+            router.requires_grad_(False)
+            train_rl(
+                *(router, markets.oracle, fit, markets.rows["select"], config, options.progress),
+                observer=observer,
+            )
     return told_by(router, markets, config, observer), time.monotonic() - began
 
 

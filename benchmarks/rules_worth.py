@@ -23,10 +23,10 @@ from mmdrex.training.losses import base_reward
 from mmdrex.training.oracle import build_oracle
 from mmdrex.training.rl import select_rows
 from mmdrex.training.sft import training_assets
+from mmdrex.training.trend_scores import OVERLAP
 from strategies import EXPERTS, POOL
 
 SPLITS = ("fit", "select", "validation")
-BLOCK = 18  # weeks of a window of 90 bars
 
 
 def ahead(reward, week):
@@ -34,7 +34,7 @@ def ahead(reward, week):
     sums = np.zeros((int(week.max()) + 1, 2))
     np.add.at(sums, week, np.stack([reward, np.ones(len(reward))], axis=1))
     low, high = interval(
-        sums, lambda rows: [rows[:, 0].sum() / max(rows[:, 1].sum(), 1.0)], block=BLOCK, seed=42
+        sums, lambda rows: [rows[:, 0].sum() / max(rows[:, 1].sum(), 1.0)], block=OVERLAP, seed=42
     )
     return float(low[0]), float(high[0])
 

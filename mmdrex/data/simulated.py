@@ -129,10 +129,8 @@ def on_business_days(
     prices: Mapping[str, Array], path: Sequence[str], start: str, symbol: str
 ) -> tuple[pd.DataFrame, pd.Series]:
     """Return prices as bars, and the regime of each, on the business days from ``start`` on."""
-    days = pd.bdate_range(start, periods=len(path)).to_numpy(
-        "datetime64[ns]"
-    )  # drops the frequency
-    index = pd.DatetimeIndex(days, name="date")
+    days = pd.bdate_range(start, periods=len(path))
+    index = pd.DatetimeIndex(days.to_numpy("datetime64[ns]"), name="date")  # without a frequency
     frame = pd.DataFrame(prices, index=index)
     frame.attrs["symbol"] = symbol
     return frame, pd.Series(path, index=index, name="regime", dtype="str")

@@ -24,7 +24,7 @@ NAMES = (
     *("spread of RSI", "largest volume", "five largest volumes", "spread of the volume"),
     "volume with the size of moves",
 )
-TINY = 1e-8  # keeps a market that never moves finite
+LEAST = 1e-8  # keeps a market that never moves finite
 
 
 def texture(windows: list[Window]) -> NDArray[np.float32]:
@@ -41,9 +41,9 @@ def texture(windows: list[Window]) -> NDArray[np.float32]:
     steps = np.diff(close, axis=1)
     mean = volume.mean(axis=1, keepdims=True)
     volume = np.log1p(np.divide(volume, mean, out=np.zeros_like(volume), where=mean > 0.0))
-    total = steps.var(axis=1) + TINY
+    total = steps.var(axis=1) + LEAST
     drifts = [
-        steps[:, -span:].sum(axis=1) / (np.sqrt(span) * steps[:, -span:].std(axis=1) + TINY**0.5)
+        steps[:, -span:].sum(axis=1) / (np.sqrt(span) * steps[:, -span:].std(axis=1) + LEAST**0.5)
         for span in SPANS
     ]
     time = np.linspace(-1.0, 1.0, close.shape[1])
@@ -62,7 +62,7 @@ def texture(windows: list[Window]) -> NDArray[np.float32]:
         ),
         np.log((field("high") / field("low") - 1.0).mean(axis=1) + 1e-4),
         slope,
-        1.0 - left / (centred.var(axis=1) + TINY),
+        1.0 - left / (centred.var(axis=1) + LEAST),
         (np.maximum.accumulate(close, axis=1) - close).max(axis=1),
         (np.diff(above, axis=1) != 0.0).sum(axis=1).astype(np.float64),
         field("rsi").std(axis=1) / 100.0,
@@ -79,5 +79,5 @@ def _correlation(one: Array, other: Array) -> Array:
     a, b = (part - part.mean(axis=1, keepdims=True) for part in (one, other))
     size = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
     product = (a * b).sum(axis=1)
-    found: Array = np.divide(product, size, out=np.zeros_like(product), where=size > TINY)
+    found: Array = np.divide(product, size, out=np.zeros_like(product), where=size > LEAST)
     return found
