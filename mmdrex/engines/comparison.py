@@ -82,10 +82,14 @@ def compare(
     """
     frames = by_symbol(bars)
     first = _starts(rows, frames, start, lookback)
+    # Decided at the close of ``first``, filled and earned a bar later.
+    earns = min(
+        frame.index[min(first[symbol] + 1, len(frame) - 1)] for symbol, frame in frames.items()
+    )
     lines = {}
     for name, row in rows.items():
         run = _run(name, row, frames, first, fees, slippage)
-        lines[name] = _line(run, level, samples, seed)
+        lines[name] = _line(run, earns, level, samples, seed)
     table = pd.DataFrame.from_dict(lines, orient="index")
     table.attrs = {"fees": fees, "slippage": slippage, "level": level, "seed": seed}
     return table
@@ -178,7 +182,9 @@ def _portfolio_run(
     return _Run(equity.loc[begin:], targets, trained, stamps)
 
 
-def _line(run: _Run, level: float, samples: int, seed: int) -> dict[str, float | str]:
+def _line(
+    run: _Run, earns: pd.Timestamp, level: float, samples: int, seed: int
+) -> dict[str, float | str]:
     index = pd.DatetimeIndex(run.equity.index)
     periods = periods_per_year(index)
     returns = metrics.equity_returns(run.equity)
@@ -195,10 +201,10 @@ def _line(run: _Run, level: float, samples: int, seed: int) -> dict[str, float |
         unknown = idle and figure == "Sharpe"
         line[f"{figure} low"] = float("nan") if unknown else low
         line[f"{figure} high"] = float("nan") if unknown else high
-    split = span_label(index[0], index[-1], periods == 365)
+    split = span_label(earns, index[-1], periods == 365)
     overlap = run.trained is not None and (
-        index[0] < pd.Timestamp(run.trained[1]) and pd.Timestamp(run.trained[0]) <= index[-1]
+        earns <= pd.Timestamp(run.trained[1]) and pd.Timestamp(run.trained[0]) <= index[-1]
     )
-    said = [text for text, last in run.stamps.items() if not last or index[0] <= pd.Timestamp(last)]
+    said = [text for text, last in run.stamps.items() if not last or earns <= pd.Timestamp(last)]
     line["split"] = ", ".join([split, *(["IN-SAMPLE"] if overlap else []), *said])
     return line

@@ -74,6 +74,15 @@ def test_row_of_a_router_trained_on_these_bars_is_stamped(sp500, make_router):
     assert list(table["split"]) == ["train, IN-SAMPLE", "train, IN-SAMPLE", "train"]
 
 
+def test_a_split_begins_with_what_is_earned_in_it(sp500, nasdaq, make_router):
+    """One market rests on the last training day: the close before is decided on, not earned."""
+    bars = {"sp500": sp500[sp500.index != "2010-12-31"], "nasdaq": nasdaq}
+    router = make_router(trained={"exchange": ("1990-01-01", "2010-12-31")})
+    for start, split in (("2011-01-01", "train"), ("2010-12-31", "train, IN-SAMPLE")):
+        table = compare({"plan": plan(bars, router, start=start)}, bars, start=start, samples=10)
+        assert list(table["split"]) == [split]
+
+
 def test_several_assets_are_one_portfolio(sp500, nasdaq, router):
     bars = {"sp500": sp500, "nasdaq": nasdaq[500:]}
     plans = plan(bars, router)
