@@ -249,7 +249,7 @@ def _rollout_figures(rollout: Rollout) -> dict[str, float]:
     return {
         "reward": float(rollout.reward.mean()),
         "baseline": float(rollout.baseline.mean()),
-        "weights_entropy": float(-(weights * np.log(weights)).sum(axis=1).mean()),
+        "weights_entropy": float(-(weights * np.log(weights)).sum(axis=-1).mean()),
         "policy_entropy": float(-rollout.log_policy.mean()),  # its estimate from the actions drawn
     }
 

@@ -79,6 +79,10 @@ class RLConfig(TrainingArguments):
         default=1,
         metadata={"help": "Passes of the router, whose eq. 5 has no ratio; not in the paper."},
     )
+    draws: int = field(
+        default=16,
+        metadata={"help": "Draws of rules and weights in every window; not in the paper."},
+    )
     gamma: float = field(default=0.99, metadata={"help": "Discount; the paper's 0.99."})
     gae_lambda: float = field(default=0.95, metadata={"help": "GAE's lambda; not in the paper."})
     clip_epsilon: float = field(
@@ -162,7 +166,7 @@ class RLConfig(TrainingArguments):
                 f"modalities are one of {', '.join(MODALITIES)}, not {self.modalities!r}"
             )
         counts = ("window", "stride", "max_episodes", "episode_windows", "update_every")
-        for name in (*counts, "ppo_epochs", "save_steps"):
+        for name in (*counts, "ppo_epochs", "draws", "save_steps"):
             value = getattr(self, name)
             if value < 1 or value != int(value):
                 raise ValueError(f"{name} must be a whole number of at least 1, not {value}")

@@ -52,16 +52,19 @@ class Rewards:
 
 
 class Rollout(NamedTuple):
-    """N = S x B samples, step by step."""
+    """N = S x B windows, step by step, each acted in D times.
+
+    What is done in a window does not change the next: an episode lived D times over is read once.
+    """
 
     rows: Rows  # (N,) of the oracle's table
-    actions: Rows  # (N, K) which of its rules each expert chose
-    log_policy: Array  # (N, K) log-probability with which it was drawn
-    advantage: Array  # (N, K) standardised per expert
-    returned: Array  # (N, K)
-    weights: Array  # (N, K) drawn for the experts
-    reward: Array  # (N,) R of eq. 5
-    baseline: Array  # (N,) b of eq. 5
+    actions: Rows  # (N, D, K) which of its rules each expert chose
+    log_policy: Array  # (N, D, K) log-probability with which it was drawn
+    advantage: Array  # (N, D, K) standardised per expert
+    returned: Array  # (N, D, K)
+    weights: Array  # (N, D, K) drawn for the experts
+    reward: Array  # (N, D) R of eq. 5
+    baseline: Array  # (N, D) b of eq. 5
 
 
 def visited(steps: Schedule) -> list[int]:
@@ -94,9 +97,14 @@ def roll_out(
     rng : Generator
     """
     places = {row: place for place, row in enumerate(rows)}
-    now = np.array([places[row] for row in steps.rows.ravel().tolist()])
-    then = np.array([places[row] for row in steps.following.ravel().tolist()])
-    traded = steps.rows.ravel()
+    # D lives of every episode lie side by side, as D times as many episodes would.
+    traded, following, ends = (
+        np.repeat(part, config.draws, axis=1) for part in (steps.rows, steps.following, steps.ends)
+    )
+    shape = traded.shape  # (S, B x D)
+    now = np.array([places[row] for row in traded.ravel().tolist()])
+    then = np.array([places[row] for row in following.ravel().tolist()])
+    traded = traded.ravel()
     count = len(traded)
     logs = [log_softmax(logits[now], axis=1) for logits in seen.policies]
     actions = _draw(logs, rng) if config.train_experts else _likeliest(logs)
@@ -117,25 +125,26 @@ def roll_out(
     returned = np.empty_like(total)
     for k in range(total.shape[1]):
         gain, back = advantages(
-            total[:, k].reshape(steps.rows.shape),
-            seen.values[now, k].reshape(steps.rows.shape),
-            seen.values[then, k].reshape(steps.rows.shape),
-            steps.ends,
+            total[:, k].reshape(shape),
+            seen.values[now, k].reshape(shape),
+            seen.values[then, k].reshape(shape),
+            ends,
             config.gamma,
             config.gae_lambda,
         )
         # Paper silent: advantages are standardised over the rollout, as PPO is used.
         gains[:, k] = ((gain - gain.mean()) / (gain.std() + 1e-8)).ravel()
         returned[:, k] = back.ravel()
+    each = (steps.rows.size, config.draws, -1)
     return Rollout(
-        traded,
-        actions,
-        log_policy,
-        gains,
-        returned,
-        weights,
-        (weights * earned).sum(axis=1),
-        (mean * earned).sum(axis=1),
+        steps.rows.ravel(),
+        actions.reshape(each),
+        log_policy.reshape(each),
+        gains.reshape(each),
+        returned.reshape(each),
+        weights.reshape(each),
+        (weights * earned).sum(axis=1).reshape(each[:2]),
+        (mean * earned).sum(axis=1).reshape(each[:2]),
     )
 
 

@@ -100,35 +100,45 @@ def _samples_loss(
     active: Sequence[str],
     config: RLConfig,
 ) -> torch.Tensor:
-    """Return the loss (n,) of the samples at some places of the rollout, summed over agents."""
+    """Return the loss (n,) of windows of the rollout: over agents the sum, over draws the mean.
+
+    A window is read once, whatever was drawn in it.
+    """
+    draws = rollout.weights.shape[1]
+
+    def drawn(values: NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(values[places]).flatten(0, 1).to(router.device)
 
     def tensor(values: NDArray[np.float64]) -> torch.Tensor:
-        return torch.from_numpy(values[places]).float().to(router.device)
+        return drawn(values).float()
 
-    loss = torch.zeros(len(places), device=router.device)
+    def said(read: torch.Tensor) -> torch.Tensor:
+        return read.float().repeat_interleave(draws, dim=0)
+
+    loss = torch.zeros(len(places) * draws, device=router.device)
     for k, name in enumerate(router.rules):
         if name in active:
             loss = loss + expert_loss(
-                told.policies[name].float(),
-                told.values[name].float(),
-                torch.from_numpy(rollout.actions[places, k]).to(router.device),
-                tensor(rollout.log_policy[:, k]),
-                tensor(rollout.advantage[:, k]),
-                tensor(rollout.returned[:, k]),
+                said(told.policies[name]),
+                said(told.values[name]),
+                drawn(rollout.actions[:, :, k]),
+                tensor(rollout.log_policy[:, :, k]),
+                tensor(rollout.advantage[:, :, k]),
+                tensor(rollout.returned[:, :, k]),
                 config.clip_epsilon,
                 config.c1,
                 config.c2,
             )
     if ADAPTER in active:
         loss = loss + router_loss(
-            told.weights.float(),
+            said(told.weights),
             tensor(rollout.weights),
             tensor(rollout.reward),
             tensor(rollout.baseline),
             router.config.kappa,
             config.c3,
         )
-    return loss
+    return loss.unflatten(0, (-1, draws)).mean(dim=1)
 
 
 def _summed(named: Agents, loss: float, processes: int) -> float:

@@ -84,7 +84,7 @@ def test_schedule_of_too_few_episodes_says_what_helps():
 
 def test_rollout_earns_the_tables_rewards_of_the_rules_drawn(start, oracle, tmp_path):
     router = Router.from_pretrained(str(start), cache=False)
-    config = settings(tmp_path, group_reward=False)
+    config = settings(tmp_path, group_reward=False, draws=3)
     rewards = Rewards(router, oracle, config)
     visits = schedule(
         oracle.episodes(np.ones(len(oracle.windows), dtype=bool)), 4, 2, 40, 3, seed=1
@@ -93,20 +93,24 @@ def test_rollout_earns_the_tables_rewards_of_the_rules_drawn(start, oracle, tmp_
     trunks = Trunks(router, oracle, rows)
     seen = look(router, trunks, rows, 0, 1)
     rollout = roll_out(rewards, visits, rows, seen, config, 10.0, np.random.default_rng(0))
-    assert np.allclose(rollout.weights.sum(axis=1), 1.0)
-    for i, row in enumerate(rollout.rows):
+    assert rollout.actions.shape == (8, 3, 4)
+    assert np.allclose(rollout.weights.sum(axis=-1), 1.0)
+    assert not np.array_equal(rollout.weights[:, 0], rollout.weights[:, 1])
+    for i, life in np.ndindex(8, 3):
+        row = rollout.rows[i]
         earned = []
         for k, rules in enumerate(router.rules.values()):
-            column = oracle.rules.index(rules[rollout.actions[i, k]])
+            column = oracle.rules.index(rules[rollout.actions[i, life, k]])
             excess, sharpe, drawdown = (
                 oracle.figure(name)[row, column] for name in ("excess", "sharpe", "drawdown")
             )
             earned.append(np.tanh(excess) + 0.5 * np.tanh(sharpe) - drawdown)  # eq. 12
             policy = softmax(seen.policies[k][rows.index(row)])
-            assert rollout.log_policy[i, k] == pytest.approx(np.log(policy[rollout.actions[i, k]]))
-        assert rollout.reward[i] == pytest.approx(rollout.weights[i] @ earned)
+            drawn = np.log(policy[rollout.actions[i, life, k]])
+            assert rollout.log_policy[i, life, k] == pytest.approx(drawn)
+        assert rollout.reward[i, life] == pytest.approx(rollout.weights[i, life] @ earned)
         alpha = 1 + 10 * softmax(seen.weights[rows.index(row)])
-        assert rollout.baseline[i] == pytest.approx(alpha @ earned / alpha.sum())
+        assert rollout.baseline[i, life] == pytest.approx(alpha @ earned / alpha.sum())
 
 
 def test_look_says_what_inference_decides(start, oracle):
@@ -130,6 +134,31 @@ def test_mixed_pass_of_all_adapters_equals_one_pass_each(start, oracle):
     for name in ADAPTERS[1:]:
         alone = outputs(router, trunk, [name])
         assert torch.allclose(alone.policies[name], together.policies[name], atol=1e-6)
+
+
+def test_loss_of_many_draws_is_the_mean_of_the_losses_of_each(start, oracle, tmp_path):
+    router = Router.from_pretrained(str(start), cache=False)
+    config = settings(tmp_path, draws=3)
+    visits = schedule(oracle.episodes(np.ones(len(oracle.windows), dtype=bool)), 4, 2, 40, 3, 1)
+    visits = visits.part(0, 2)
+    rows = visited(visits)
+    trunks = Trunks(router, oracle, rows)
+    rewards, seen = Rewards(router, oracle, config), look(router, trunks, rows, 0, 1)
+    many = roll_out(rewards, visits, rows, seen, config, 10.0, np.random.default_rng(0))
+    places, trunk = next(by_length([trunks(int(row)) for row in many.rows], 8))
+    told = outputs(router, trunk, ADAPTERS)
+
+    def loss(rollout):
+        return update._samples_loss(router, told, rollout, np.array(places), ADAPTERS, config)
+
+    def life(number):
+        parts = many._asdict()
+        parts.pop("rows")
+        return many._replace(**{name: part[:, [number]] for name, part in parts.items()})
+
+    alone = torch.stack([loss(life(number)) for number in range(3)])
+    assert not torch.allclose(alone[0], alone[1], atol=1e-3)
+    assert torch.allclose(loss(many), alone.mean(dim=0), atol=1e-6)
 
 
 def test_only_what_is_trained_moves(start, oracle, tmp_path):
@@ -280,7 +309,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_batch(start, oracle, tmp_p
     with pytest.raises(LossError, match="the loss is nan at update 0"):
         train(start, oracle, tmp_path)
     batch = load_file(tmp_path / "bad_batch_0.safetensors")
-    assert batch["rows"].shape == (4,) and batch["weights"].shape == (4, 4)
+    assert batch["rows"].shape == (4,) and batch["weights"].shape == (4, 16, 4)
 
 
 # -- settings -----------------------------------------------------------------------------------

@@ -102,12 +102,12 @@ def test_without_group_reward_experts_earn_eq_12_alone(start, oracle, tmp_path):
     for k, rules in enumerate(router.rules.values()):
         columns = [oracle.rules.index(rule) for rule in rules]
         for i, row in enumerate(without.rows):
-            column = columns[without.actions[i, k]]
+            column = columns[without.actions[i, 0, k]]
             excess, sharpe, drawdown = (
                 oracle.figure(name)[row, column] for name in ("excess", "sharpe", "drawdown")
             )
             earned = np.tanh(excess) + 0.5 * np.tanh(sharpe) - drawdown  # eq. 12
-            assert without.returned[i, k] == pytest.approx(earned)
+            assert without.returned[i, 0, k] == pytest.approx(earned)
             # Eq. 13: beta (log pi_k - log pi_-k) of the behaviour that the chosen rule showed.
             over = []
             for j, names in enumerate(router.rules.values()):
@@ -116,7 +116,7 @@ def test_without_group_reward_experts_earn_eq_12_alone(start, oracle, tmp_path):
                 over.append(softmax(seen.policies[j][rows.index(row)])[same].sum())
             others = np.mean(np.delete(over, k))
             group = 0.5 * (np.log(over[k] + 0.05) - np.log(others + 0.05))
-            assert both.returned[i, k] == pytest.approx(earned + group, abs=1e-6)
+            assert both.returned[i, 0, k] == pytest.approx(earned + group, abs=1e-6)
     # The router's reward is eq. 12 in both.
     assert np.array_equal(without.reward, both.reward)
     assert np.array_equal(without.baseline, both.baseline)
@@ -128,8 +128,8 @@ def test_fixed_experts_follow_their_likeliest_rule(start, oracle, tmp_path):
     likeliest = np.array(
         [[seen.policies[k][rows.index(row)].argmax() for k in range(4)] for row in fixed.rows]
     )
-    assert np.array_equal(fixed.actions, likeliest)
-    assert not np.array_equal(free.actions, likeliest)
+    assert np.array_equal(fixed.actions[:, 0], likeliest)
+    assert not np.array_equal(free.actions[:, 0], likeliest)
 
 
 @pytest.mark.parametrize(
