@@ -1,16 +1,17 @@
 """Stage 0, second half: tiny's language model learns to carry what it sees to the last token.
 
 The vision tower is frozen, so each chart's tokens are computed once. Every step asks about a batch
-through one set of modalities: charts alone, series alone, text alone, or all three; the answers are
-read by linear heads off the last prompt token, where the router's heads will read.
+through one set of modalities: charts alone, series alone, text alone, all three, or all three of
+different windows, told apart; the answers are read by linear heads off the last prompt token, where
+the router's heads will read.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,12 +25,13 @@ from mmdrex.router.router import Router
 from mmdrex.training.answers import label_ids
 from mmdrex.training.chart_windows import charts
 from mmdrex.training.fusing import fuse
-from mmdrex.training.reading import Reading, ReadingHeads, answers, unexplained
+from mmdrex.training.reading import SENSES, Reading, ReadingHeads, answers, unexplained
 from mmdrex.training.vision import fast_tower, image_tokens, schedule
 
 log = logging.getLogger(__name__)
 
 USUAL = 1000  # windows whose texture says what is usual
+APART = "apart"  # chart, series and text of three windows: what does each say?
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,10 @@ class LanguageConfig:
     compile: bool = True  # fuse MLPs and norms; needs a C++ compiler
 
 
-# Gentler, and mostly through all modalities at once, as the router is asked.
+# Gentler, and through all modalities at once, as the router is asked, one window or three.
 GO_ON = LanguageConfig(
-    steps=2400,
-    shares=(("V", 0.5), ("T", 0.1), ("L", 0.05), ("VTL", 0.35)),
+    steps=4500,
+    shares=(("V", 0.55), ("T", 0.04), ("L", 0.08), ("VTL", 0.15), (APART, 0.18)),
     matrix_rate=0.015,
     learning_rate=5e-4,
 )
@@ -135,7 +137,9 @@ def train_language(
     )
     rates = (settings.matrix_rate, settings.learning_rate)
     names, shares = zip(*settings.shares, strict=True)
-    processors = {name: modal_processor(router.processor, name) for name in names}
+    processors = {
+        name: modal_processor(router.processor, SENSES if name == APART else name) for name in names
+    }
     kinds = rng.choice(names, size=settings.steps, p=shares)
     bar = trange(settings.steps, desc="answering", disable=not progress)
     started = time.monotonic()
@@ -143,21 +147,27 @@ def train_language(
         share = schedule(step, settings.warmup, settings.steps)
         for optimizer, rate in zip(optimizers, rates, strict=True):
             optimizer.param_groups[0]["lr"] = rate * share
-        rows = rng.integers(len(observations), size=settings.batch)
-        asked = [observations[row] for row in rows]
-        truth = answers([one.window for one in asked])
         kind = str(kinds[step])
+        sees = processors[kind].modalities
+        rows = _rows(rng, len(observations), settings.batch, kind == APART)
+        asked = [
+            replace(observations[t], text=observations[text].text)
+            for t, text in zip(rows["T"], rows["L"], strict=True)
+        ]
         batch = _Batch(processors[kind](asked), router.processor.tokenizer.pad_token_id)
-        vision = list(tokens[rows].float()) if "V" in kind else []
+        vision = list(tokens[rows["V"]].float()) if "V" in sees else []
         with torch.autocast("cpu", dtype=torch.bfloat16), router.vlm.disable_adapter():
             states = router.trunk(batch.inputs, vision).states.float()
-        last = states[torch.arange(len(rows)), batch.last]
-        loss = heads.loss(last, truth)
-        told = last @ router.backbone.lm_head.weight[labels].T
-        loss = loss + settings.state_weight * nn.functional.cross_entropy(
-            told, torch.from_numpy(trends[rows])
-        )
-        if "L" in kind:
+        last = states[torch.arange(settings.batch), batch.last]
+        truths = _truths(observations, rows, sees, kind == APART)
+        loss = heads.said_loss(last, truths)
+        if kind != APART:
+            loss = loss + heads.loss(last, truths[sees[0]])
+            told = last @ router.backbone.lm_head.weight[labels].T
+            loss = loss + settings.state_weight * nn.functional.cross_entropy(
+                told, torch.from_numpy(trends[rows[sees[0]]])
+            )
+        if "L" in sees:
             loss = loss + settings.text_weight * _text_loss(router, states, batch.labels)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, settings.clip)
@@ -165,7 +175,7 @@ def train_language(
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         if step % 10 == 0:
-            bar.set_postfix({"sees": kind, **_figures(heads, last.detach(), truth)})
+            bar.set_postfix({"sees": kind, **_figures(heads, last.detach(), truths)})
     log.info("language: %d steps in %.0f s", settings.steps, time.monotonic() - started)
     router.requires_grad_(False)
     router.config.lora_layers = adapted_layers
@@ -222,14 +232,43 @@ def _text_loss(router: Router, states: torch.Tensor, labels: torch.Tensor) -> to
     return nn.functional.cross_entropy(logits.float(), wanted[known])
 
 
-def _figures(heads: ReadingHeads, states: torch.Tensor, truth: Reading) -> dict[str, str]:
-    """Return the figures of the progress bar for one batch."""
-    with torch.no_grad():
+def _rows(
+    rng: np.random.Generator, count: int, size: int, apart: bool
+) -> dict[str, NDArray[np.int64]]:
+    """Return which windows a batch shows through each modality: the same, or three others."""
+    own = rng.integers(count, size=size)
+    return {name: rng.integers(count, size=size) if apart else own for name in SENSES}
+
+
+def _truths(
+    observations: Sequence[Observation],
+    rows: Mapping[str, NDArray[np.int64]],
+    sees: str,
+    apart: bool,
+) -> dict[str, Reading]:
+    """Return the true answers of what each modality shows; one object where it is the same."""
+
+    def read(name: str) -> Reading:
+        return answers([observations[row].window for row in rows[name]])
+
+    return {name: read(name) for name in sees} if apart else dict.fromkeys(sees, read(sees[0]))
+
+
+@torch.no_grad()
+def _figures(
+    heads: ReadingHeads, states: torch.Tensor, truths: Mapping[str, Reading]
+) -> dict[str, str]:
+    """Return the figures of the progress bar for one batch: how much of each answer is right."""
+    figures = {
+        name: 1.0 - unexplained(heads.standard(truth), heads.said[name](states))
+        for name, truth in truths.items()
+    }
+    if len({id(truth) for truth in truths.values()}) == 1:
+        truth = next(iter(truths.values()))
         close, rsi = heads.series(states).chunk(2, dim=1)
-        figures = {
+        figures |= {
             "close": 1.0 - unexplained(truth.close, close),
             "rsi": 1.0 - unexplained(truth.rsi, rsi),
-            "texture": 1.0 - unexplained(heads.standard(truth), heads.texture(states)),
         }
         for name, head in heads.classes.items():
             right = head(states).argmax(dim=1) == getattr(truth, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ from mmdrex.training.texture import NAMES, texture
 
 READ_BARS = 60  # closes and RSI values asked for
 CLASSES = {"order": 2, "zone": 3, "fifth": 5}  # MA10 over MA20; RSI 30 / 70; place in the band
+SENSES = "VTL"  # charts, series, text
+SERIES_WEIGHT = 3.0  # lines are read to a few per cent, textures to a half: their gradient is small
 REACH = 4.0  # standardised figures of the texture are clipped here
 
 
@@ -73,6 +76,7 @@ class ReadingHeads(nn.Module):
         self.register_buffer("deviation", usual.texture.std(dim=0) + 1e-6)
         self.series = nn.Linear(width, 2 * READ_BARS)
         self.texture = nn.Linear(width, len(NAMES))
+        self.said = nn.ModuleDict({name: nn.Linear(width, len(NAMES)) for name in SENSES})
         self.classes = nn.ModuleDict({name: nn.Linear(width, n) for name, n in CLASSES.items()})
 
     def loss(self, states: torch.Tensor, truth: Reading) -> torch.Tensor:
@@ -80,10 +84,23 @@ class ReadingHeads(nn.Module):
         wanted = torch.cat([truth.close, truth.rsi], dim=1)
         spread = torch.cat([torch.full((READ_BARS,), v) for v in (0.075, 0.0145)])  # variances
         total: torch.Tensor = ((self.series(states) - wanted).square() / spread).mean()
+        total = SERIES_WEIGHT * total
         total = total + (self.texture(states) - self.standard(truth)).square().mean()
         for name, head in self.classes.items():
             total = total + 0.2 * nn.functional.cross_entropy(head(states), getattr(truth, name))
         return total
+
+    def said_loss(self, states: torch.Tensor, truths: Mapping[str, Reading]) -> torch.Tensor:
+        """Return the mean unexplained variance of the texture that each modality shows.
+
+        A router that is shown charts of one market and prices of another can trust either.
+        """
+        return torch.stack(
+            [
+                (self.said[name](states) - self.standard(truth)).square().mean()
+                for name, truth in truths.items()
+            ]
+        ).mean()
 
     def standard(self, truth: Reading) -> torch.Tensor:
         """Return the texture as it is asked for: (B, figures), standardised and clipped."""

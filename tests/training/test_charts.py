@@ -17,8 +17,8 @@ from mmdrex.training.chart_windows import DRAWN, chart_windows, shown, simulated
 from mmdrex.training.charts import corpus, current_trends, observe, train_charts
 from mmdrex.training.exam import GOALS, TEXTURE, examine
 from mmdrex.training.labels import trend_states
-from mmdrex.training.language import LanguageConfig
-from mmdrex.training.reading import answers, unexplained
+from mmdrex.training.language import APART, LanguageConfig, _rows
+from mmdrex.training.reading import SENSES, ReadingHeads, answers, unexplained
 from mmdrex.training.vision import VisionConfig, schedule
 
 
@@ -83,6 +83,31 @@ def test_answers_are_what_the_last_row_says(market):
     assert truth.close.shape == truth.rsi.shape == (len(asked), 60)
 
 
+def test_each_modality_is_asked_for_the_texture_of_the_windows_it_shows(market):
+    windows = chart_windows({"market": market}, "train")
+    truths = {
+        name: answers([windows.window(place + 20 * i) for i in range(4)])
+        for place, name in enumerate(SENSES)
+    }
+    heads = ReadingHeads(8, answers([windows.window(i) for i in range(0, 100, 5)]))
+    states = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
+    wanted = []
+    for name, truth in truths.items():
+        standard = (truth.texture - heads.mean) / heads.deviation
+        head = heads.said[name]
+        told = states @ head.weight.T + head.bias
+        wanted.append(float((told - standard.clamp(-4.0, 4.0)).square().mean().detach()))
+    assert float(heads.said_loss(states, truths)) == pytest.approx(np.mean(wanted), rel=1e-5)
+    assert len(set(wanted)) == 3
+
+
+def test_modalities_show_one_window_or_three():
+    together, apart = (_rows(np.random.default_rng(0), 10_000, 16, kind) for kind in (False, True))
+    assert all(np.array_equal(rows, together["V"]) for rows in together.values())
+    for one, other in ("VT", "VL", "TL"):
+        assert (apart[one] != apart[other]).sum() >= 14  # chance meets seldom
+
+
 def test_unexplained_is_one_for_the_mean_and_zero_for_the_truth():
     truth = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
     assert unexplained(truth, truth) == 0.0
@@ -143,7 +168,8 @@ def test_stage_0_writes_a_router_that_loads_and_takes_up_an_earlier_tower(tmp_pa
 
 @pytest.mark.slow
 def test_stage_0_goes_on_from_a_tiny_with_its_tower_and_fresh_adapters(tmp_path: Path, market):
-    language = LanguageConfig(windows=32, steps=4, batch=2, compile=False)
+    shares = (("V", 0.4), (APART, 0.6))
+    language = LanguageConfig(windows=32, steps=4, batch=2, shares=shares, compile=False)
     train_charts({"market": market}, tmp_path, None, language, progress=False, init="tiny")
     old = Router.from_pretrained("tiny", cache=False)
     new = Router.from_pretrained(str(tmp_path / "tiny"), cache=False)
