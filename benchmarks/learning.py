@@ -1,6 +1,6 @@
 """Show that a router learns where the truth is known, and that it reads every modality.
 
-    python benchmarks/learning.py [--seeds 1 2 3 4 5] [--updates 24 45] [--markets 100] [--layers 1]
+    python benchmarks/learning.py [--seeds 1 2 3 4 5] [--updates 16 40] [--markets 100] [--layers 1]
         [--sees VTL] [--modalities VTL] [--cache DIR]
 
 Markets switch among the four regimes of `mmdrex.data.regimes` (parameters and their evidence:
@@ -30,6 +30,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -67,6 +68,7 @@ SETTINGS = {
     "save_steps": 10,
     "logging_steps": 10,
     "max_episodes": 100_000,
+    "fuse": any(map(shutil.which, ("c++", "g++", "clang++"))),
 }
 # A router that learns beside experts who know nothing yet puts all on whoever loses least, and the
 # softmax leaves that corner slowly: the experts go first, then the router, in larger batches.
@@ -74,7 +76,7 @@ PHASES = {
     "experts": {"train_router": False, "learning_rate": 1e-3},
     "router": {
         "train_experts": False,
-        "learning_rate": 5e-4,
+        "learning_rate": 1e-3,
         "per_device_train_batch_size": 64,
     },
 }
@@ -215,9 +217,9 @@ def main():
     """Print a table per seed, the modalities, and which goals are reached."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
-    parser.add_argument("--updates", type=int, nargs=2, default=(24, 45), help="of both phases")
+    parser.add_argument("--updates", type=int, nargs=2, default=(16, 40), help="of both phases")
     parser.add_argument("--markets", type=int, default=100, help="to train on")
-    parser.add_argument("--tested", type=int, default=40, help="markets to score; half to choose")
+    parser.add_argument("--tested", type=int, default=60, help="markets to score; half to choose")
     parser.add_argument("--bars", type=int, default=1500)
     parser.add_argument("--stride", type=int, default=45)
     parser.add_argument("--router", default="tiny", help="whose backbone: tiny or a folder")

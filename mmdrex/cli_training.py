@@ -137,7 +137,7 @@ def rl(
         Option(help="YAML of RLConfig and TrainingArguments; options given here win."),
     ] = None,
     costs: Annotated[str | None, Option(help="Costs that rewards are net of; paper.")] = None,
-    updates: Annotated[int | None, Option(min=1, help="Updates at most; tiny 120.")] = None,
+    updates: Annotated[int | None, Option(min=1, help="Updates at most; for tiny its own.")] = None,
     learning_rate: Annotated[
         float | None, Option(help="The paper's 3e-5; for tiny its own.")
     ] = None,
