@@ -122,7 +122,7 @@ def train_rl(
     if checkpoint is not None:
         same_run(checkpoint, STAGE, record)
         state = load_state(checkpoint, router, named, optimizer, scheduler)
-    router.config.training = {**router.config.training, STAGE: record}
+    router.config.training = {**_earlier(router.config.training), STAGE: record}
     outcomes = oracle.dates(np.append(np.unique(visits.rows), select))
     router.config.trained = seen_dates(outcomes, router.config.trained)
 
@@ -178,6 +178,15 @@ def train_rl(
     handler.on_train_end(config, state, control)
     _finish(router, state, record, config)
     return state
+
+
+def _earlier(training: dict[str, Any]) -> dict[str, Any]:
+    """Return what made a router so far, an earlier run of this stage under its number."""
+    run = 1 + sum(name.startswith(f"{STAGE}, run") for name in training)
+    return {
+        f"{STAGE}, run {run}" if name == STAGE else name: record
+        for name, record in training.items()
+    }
 
 
 def _visits(oracle: Oracle, fit: NDArray[np.bool_], config: RLConfig) -> Schedule:

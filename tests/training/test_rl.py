@@ -178,6 +178,18 @@ def test_only_what_is_trained_moves(start, oracle, tmp_path):
         assert all(any(part in key for part in moves) for key in changed)
 
 
+def test_a_run_that_goes_on_from_another_keeps_its_record(start, oracle, tmp_path):
+    train(start, oracle, tmp_path / "experts", train_router=False, max_steps=1)
+    for out, init, names in (
+        ("both", "experts", ["stage 2, run 1", "stage 2"]),
+        ("again", "both", ["stage 2, run 1", "stage 2, run 2", "stage 2"]),
+    ):
+        router, _ = train(tmp_path / init, oracle, tmp_path / out, max_steps=1)
+        assert {name for name in router.config.training if "stage 2" in name} == set(names)
+    kept = [router.config.training[name]["train_router"] for name in names]
+    assert kept == [False, True, True]
+
+
 def test_fresh_start_forgets_adapters_and_heads(start, oracle, tmp_path):
     router, _ = train(start, oracle, tmp_path, fresh_start=True, max_steps=1, learning_rate=1e-9)
     old = weights(start)
