@@ -98,9 +98,8 @@ def roll_out(
     """
     places = {row: place for place, row in enumerate(rows)}
     # D lives of every episode lie side by side, as D times as many episodes would.
-    traded, following, ends = (
-        np.repeat(part, config.draws, axis=1) for part in (steps.rows, steps.following, steps.ends)
-    )
+    lives = np.repeat(np.arange(steps.rows.shape[1]), config.draws)
+    traded, following, ends = steps.rows[:, lives], steps.following[:, lives], steps.ends[:, lives]
     shape = traded.shape  # (S, B x D)
     now = np.array([places[row] for row in traded.ravel().tolist()])
     then = np.array([places[row] for row in following.ravel().tolist()])

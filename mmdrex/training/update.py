@@ -138,7 +138,8 @@ def _samples_loss(
             router.config.kappa,
             config.c3,
         )
-    return loss.unflatten(0, (-1, draws)).mean(dim=1)
+    over_draws: torch.Tensor = loss.unflatten(0, (-1, draws)).mean(dim=1)
+    return over_draws
 
 
 def _summed(named: Agents, loss: float, processes: int) -> float:
