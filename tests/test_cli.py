@@ -253,6 +253,15 @@ def test_training_commands_have_a_place(monkeypatch, capsys):
     assert code == 0 and "stage by stage" in out
 
 
+@pytest.fixture
+def heeds_interrupts():
+    """Let SIGINT through, as a suite started in the background, and its children, would not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_interrupts")
 def test_interrupt_that_a_library_swallows_still_ends_the_run(tmp_path):
     out = tmp_path / "run"
     # The last of the three stands for the library.
@@ -261,6 +270,7 @@ def test_interrupt_that_a_library_swallows_still_ends_the_run(tmp_path):
     assert not out.exists() and (tmp_path / "run.partial").is_dir()
 
 
+@pytest.mark.usefixtures("heeds_interrupts")
 def test_interrupted_run_leaves_whole_decisions(tmp_path):
     out = tmp_path / "runs" / "sp500"
     run = subprocess.Popen(
