@@ -9,8 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from mmdrex.data.bars import periods_per_year
-from mmdrex.data.splits import span_label
 from mmdrex.data.windows import decision_bars, require_length
 from mmdrex.engines.comparison import compare
 from mmdrex.engines.planning import DecidesWindows, Plan, assemble, plan, rule_features
@@ -153,8 +151,7 @@ def backtest(
     }
     equity = {row: total(of_assets, start) for row, of_assets in simulated.items()}
     equity[name] = total(sleeves, start)
-    crypto = periods_per_year(pd.DatetimeIndex(sleeves.index)) == 365
-    _, *stamps = str(table[costs].loc[name, "split"]).split(", ")
+    split, *stamps = str(table[costs].loc[name, "split"]).split(", ")
     return Backtest(
         name=name,
         bars=bars,
@@ -166,7 +163,7 @@ def backtest(
         zero=table[0.0, 0.0],
         net=table[costs],
         gap=_gap(sleeves, simulated[name]),
-        split=span_label(start, sleeves.index[-1], crypto),
+        split=split,
         in_sample=any(p.in_sample for p in plans.values())
         or "IN-SAMPLE" in stamps,  # a fitted baseline's targets
         stamps=tuple(text for text in stamps if text != "IN-SAMPLE"),

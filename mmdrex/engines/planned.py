@@ -56,7 +56,7 @@ class Plan:
     def split(self) -> str:
         """The splits the plan trades in, stamped IN-SAMPLE where the router was trained there."""
         crypto = periods_per_year(pd.DatetimeIndex(self.bars.index)) == 365
-        label = span_label(self.start, self.bars.index[-1], crypto)
+        label = span_label(self._earns, self.bars.index[-1], crypto)
         return f"{label}, IN-SAMPLE" if self.in_sample else label
 
     @property
@@ -65,8 +65,14 @@ class Plan:
         if self.trained is None:
             return False
         first, last = (pd.Timestamp(date) for date in self.trained)
-        # What is decided at the close of the last day seen earns from the day after.
-        return bool(self.start < last and first <= self.bars.index[-1])
+        return bool(self._earns <= last and first <= self.bars.index[-1])
+
+    @property
+    def _earns(self) -> pd.Timestamp:
+        """The first bar that can earn, the one after the first decision."""
+        index = self.bars.index
+        earned: pd.Timestamp = index[min(int(index.searchsorted(self.start)) + 1, len(index) - 1)]
+        return earned
 
     def plot(self, equity: pd.Series | None = None) -> Figure:
         """Return a figure: the equity (or the close), the target, the weights as an area.

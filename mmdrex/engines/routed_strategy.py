@@ -268,7 +268,8 @@ class MMDREXStrategy(SleeveStrategy):
             if dates is None or not made:
                 continue
             first, last = (pd.Timestamp(date) for date in dates)
-            if made[0].time < last and first <= times[-1]:
+            earned = times[times > made[0].time]
+            if len(earned) and earned[0] <= last and first <= times[-1]:
                 return True
         return False
 

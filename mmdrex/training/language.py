@@ -55,7 +55,7 @@ class LanguageConfig:
     compile: bool = True  # fuse MLPs and norms; needs a C++ compiler
 
 
-# Gentler, and through all modalities at once, as the router is asked, one window or three.
+# Gentler, and a third of it through all modalities at once, of one window or of three.
 GO_ON = LanguageConfig(
     steps=4500,
     shares=(("V", 0.55), ("T", 0.04), ("L", 0.08), ("VTL", 0.15), (APART, 0.18)),

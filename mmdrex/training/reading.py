@@ -17,7 +17,9 @@ from mmdrex.training.texture import NAMES, texture
 READ_BARS = 60  # closes and RSI values asked for
 CLASSES = {"order": 2, "zone": 3, "fifth": 5}  # MA10 over MA20; RSI 30 / 70; place in the band
 SENSES = "VTL"  # charts, series, text
-SERIES_WEIGHT = 3.0  # lines are read to a few per cent, textures to a half: their gradient is small
+SERIES_WEIGHT = (
+    3.0  # the better the lines are read, the smaller their gradient beside the texture's
+)
 REACH = 4.0  # standardised figures of the texture are clipped here
 
 
@@ -80,7 +82,7 @@ class ReadingHeads(nn.Module):
         self.classes = nn.ModuleDict({name: nn.Linear(width, n) for name, n in CLASSES.items()})
 
     def loss(self, states: torch.Tensor, truth: Reading) -> torch.Tensor:
-        """Return unexplained variances of series and texture plus the classes' cross-entropies."""
+        """Return the weighted sum of unexplained variances and of the classes' cross-entropies."""
         wanted = torch.cat([truth.close, truth.rsi], dim=1)
         spread = torch.cat([torch.full((READ_BARS,), v) for v in (0.075, 0.0145)])  # variances
         total: torch.Tensor = ((self.series(states) - wanted).square() / spread).mean()
@@ -93,7 +95,7 @@ class ReadingHeads(nn.Module):
     def said_loss(self, states: torch.Tensor, truths: Mapping[str, Reading]) -> torch.Tensor:
         """Return the mean unexplained variance of the texture that each modality shows.
 
-        A router that is shown charts of one market and prices of another can trust either.
+        So that a router may trust charts of one market beside prices of another, or these.
         """
         return torch.stack(
             [

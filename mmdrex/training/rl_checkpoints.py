@@ -17,6 +17,7 @@ from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers.trainer_callback import TrainerState
+from transformers.trainer_utils import SchedulerType
 
 from mmdrex.data.files import replacing
 from mmdrex.router import storage
@@ -139,15 +140,17 @@ def run_record(
     names = (
         *("window", "stride", "costs", "fit_split", "select_split", "max_episodes", "max_steps"),
         *("episode_windows", "update_every", "per_device_train_batch_size", "ppo_epochs"),
-        *("router_epochs", "gamma", "gae_lambda", "clip_epsilon", "alpha_r", "alpha_s", "beta"),
-        *("c1", "c2", "c3", "fresh_start", "group_reward", "train_experts", "train_router"),
-        *("anonymous", "learning_rate", "weight_decay", "max_grad_norm", "seed", "bf16"),
+        *("router_epochs", "draws", "gamma", "gae_lambda", "clip_epsilon", "alpha_r", "alpha_s"),
+        *("beta", "c1", "c2", "c3", "fresh_start", "group_reward", "train_experts"),
+        *("train_router", "anonymous", "learning_rate", "weight_decay"),
+        *("max_grad_norm", "seed", "bf16"),
     )
     key = oracle_digest(
         oracle.assets, oracle.pool, oracle.costs, oracle.window, oracle.lookback, oracle.stride
     )
     return {
         **{name: getattr(config, name) for name in names},
+        "lr_scheduler_type": SchedulerType(config.lr_scheduler_type).value,
         "modalities": router.config.modalities,
         "processes": config.world_size,
         "windows": len(np.unique(visits.rows)),

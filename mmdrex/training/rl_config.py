@@ -16,8 +16,8 @@ from mmdrex.training.oracle import STRIDE
 from strategies.rule import did_you_mean
 
 MODALITIES = ("VTL", "TL", "VL", "VT", "V", "T", "L")
-# What trained the shipped tiny, where it is not the paper's: small adapters on a small model, half
-# an hour of CPU, which computes bfloat16 in half the time.
+# What trained the shipped tiny, where it is not the paper's: small adapters on a small model, ten
+# minutes of a CPU, which computes bfloat16 in half the time.
 TINY: dict[str, Any] = {
     "learning_rate": 4e-4,
     "lr_scheduler_type": "linear",

@@ -79,8 +79,10 @@ def test_a_split_begins_with_what_is_earned_in_it(sp500, nasdaq, make_router):
     bars = {"sp500": sp500[sp500.index != "2010-12-31"], "nasdaq": nasdaq}
     router = make_router(trained={"exchange": ("1990-01-01", "2010-12-31")})
     for start, split in (("2011-01-01", "train"), ("2010-12-31", "train, IN-SAMPLE")):
-        table = compare({"plan": plan(bars, router, start=start)}, bars, start=start, samples=10)
+        plans = plan(bars, router, start=start)
+        table = compare({"plan": plans}, bars, start=start, samples=10)
         assert list(table["split"]) == [split]
+        assert any(one.in_sample for one in plans.values()) == ("IN-SAMPLE" in split)
 
 
 def test_several_assets_are_one_portfolio(sp500, nasdaq, router):

@@ -312,8 +312,14 @@ def test_other_settings_do_not_resume_a_run(start, oracle, tmp_path):
     train(start, oracle, tmp_path, max_steps=1)
     with pytest.raises(ValueError, match="is of an earlier run; add --resume"):
         train(start, oracle, tmp_path, max_steps=1)
-    with pytest.raises(ValueError, match=r"another gamma \(was 0.99, is 0.5\)"):
-        train(start, oracle, tmp_path, max_steps=1, gamma=0.5, resume_from_checkpoint="true")
+    for name, was, now in (
+        ("gamma", 0.99, 0.5),
+        ("draws", 16, 2),
+        ("lr_scheduler_type", "linear", "constant"),
+    ):
+        other = {name: now, "resume_from_checkpoint": "true"}
+        with pytest.raises(ValueError, match=rf"another {name} \(was {was}, is {now}\)"):
+            train(start, oracle, tmp_path, max_steps=1, **other)
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_batch(start, oracle, tmp_path, monkeypatch):
