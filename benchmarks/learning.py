@@ -30,7 +30,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -45,6 +44,7 @@ from mmdrex.observation.observation import Observer
 from mmdrex.router.cache import Cache
 from mmdrex.router.router import Router
 from mmdrex.router.storage import fresh_router
+from mmdrex.training.fusing import can_fuse
 from mmdrex.training.known_truth import (
     earned,
     known_markets,
@@ -68,7 +68,7 @@ SETTINGS = {
     "save_steps": 10,
     "logging_steps": 10,
     "max_episodes": 100_000,
-    "fuse": any(map(shutil.which, ("c++", "g++", "clang++"))),
+    "fuse": can_fuse(),
 }
 # A router that learns beside experts who know nothing yet puts all on whoever loses least, and the
 # softmax leaves that corner slowly: the experts go first, then the router, in larger batches.

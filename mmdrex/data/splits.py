@@ -86,6 +86,18 @@ def span_label(first: pd.Timestamp, last: pd.Timestamp, crypto: bool = False) ->
     return "+".join(order[start : stop + 1])
 
 
+def first_earned(index: pd.DatetimeIndex, decided: pd.Timestamp) -> pd.Timestamp:
+    """Return the first bar that a decision at a close can earn in: the next, else the last."""
+    after = int(index.searchsorted(decided, side="right"))
+    earned: pd.Timestamp = index[min(after, len(index) - 1)]
+    return earned
+
+
+def overlaps(trained: tuple[str, str], earned: pd.Timestamp, last: pd.Timestamp) -> bool:
+    """Return whether training dates, first and last, meet the bars from ``earned`` to ``last``."""
+    return bool(earned <= pd.Timestamp(trained[1]) and pd.Timestamp(trained[0]) <= last)
+
+
 def outcomes_inside(
     index: pd.DatetimeIndex,
     decisions: NDArray[np.int64],

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from mmdrex.data.bars import periods_per_year
-from mmdrex.data.splits import span_label
+from mmdrex.data.splits import first_earned, overlaps, span_label
 from mmdrex.data.windows import decision_bars
 from mmdrex.engines.guard import guard, simulate
 from mmdrex.engines.planning import Plan, by_symbol, stamps_of, trained_in_all
@@ -82,9 +82,9 @@ def compare(
     """
     frames = by_symbol(bars)
     first = _starts(rows, frames, start, lookback)
-    # Decided at the close of ``first``, filled and earned a bar later.
     earns = min(
-        frame.index[min(first[symbol] + 1, len(frame) - 1)] for symbol, frame in frames.items()
+        first_earned(pd.DatetimeIndex(frame.index), frame.index[first[symbol]])
+        for symbol, frame in frames.items()
     )
     lines = {}
     for name, row in rows.items():
@@ -202,9 +202,7 @@ def _line(
         line[f"{figure} low"] = float("nan") if unknown else low
         line[f"{figure} high"] = float("nan") if unknown else high
     split = span_label(earns, index[-1], periods == 365)
-    overlap = run.trained is not None and (
-        earns <= pd.Timestamp(run.trained[1]) and pd.Timestamp(run.trained[0]) <= index[-1]
-    )
+    overlap = run.trained is not None and overlaps(run.trained, earns, index[-1])
     said = [text for text, last in run.stamps.items() if not last or earns <= pd.Timestamp(last)]
     line["split"] = ", ".join([split, *(["IN-SAMPLE"] if overlap else []), *said])
     return line

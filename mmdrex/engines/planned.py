@@ -12,7 +12,7 @@ from mmdrex.audit.figures import figure_html, save_figure, weights_figure
 from mmdrex.audit.records import write_decisions
 from mmdrex.data.bars import periods_per_year
 from mmdrex.data.files import replacing
-from mmdrex.data.splits import span_label
+from mmdrex.data.splits import first_earned, overlaps, span_label
 from mmdrex.router.decision import Decision
 
 if TYPE_CHECKING:
@@ -64,15 +64,12 @@ class Plan:
         """Whether the router's training dates overlap the bars the plan trades."""
         if self.trained is None:
             return False
-        first, last = (pd.Timestamp(date) for date in self.trained)
-        return bool(self._earns <= last and first <= self.bars.index[-1])
+        return overlaps(self.trained, self._earns, self.bars.index[-1])
 
     @property
     def _earns(self) -> pd.Timestamp:
         """The first bar that can earn, the one after the first decision."""
-        index = self.bars.index
-        earned: pd.Timestamp = index[min(int(index.searchsorted(self.start)) + 1, len(index) - 1)]
-        return earned
+        return first_earned(pd.DatetimeIndex(self.bars.index), self.start)
 
     def plot(self, equity: pd.Series | None = None) -> Figure:
         """Return a figure: the equity (or the close), the target, the weights as an area.

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mmdrex.audit.records import append_decisions, write_decisions
-from mmdrex.data.splits import asset_class
+from mmdrex.data.splits import asset_class, first_earned, overlaps
 from mmdrex.data.windows import decision_bars, first_decision, require_length
 from mmdrex.engines.ablations import check_weights, reweigh
 from mmdrex.engines.feeds import bar_time
@@ -267,9 +267,8 @@ class MMDREXStrategy(SleeveStrategy):
             made = [d for row, d in self.asked[sleeve.symbol].traded if row < len(sleeve.targets)]
             if dates is None or not made:
                 continue
-            first, last = (pd.Timestamp(date) for date in dates)
-            earned = times[times > made[0].time]
-            if len(earned) and earned[0] <= last and first <= times[-1]:
+            decided = made[0].time
+            if decided < times[-1] and overlaps(dates, first_earned(times, decided), times[-1]):
                 return True
         return False
 

@@ -7,6 +7,11 @@ from shutil import which
 from typing import Any
 
 
+def can_fuse() -> bool:
+    """Return whether there is a C++ compiler."""
+    return any(which(name) is not None for name in ("c++", "g++", "clang++"))
+
+
 def fuse(layers: Iterable[Any], dynamic: bool | None = True) -> None:
     """Compile MLP and norms of decoder layers, in place; needs a C++ compiler.
 
@@ -22,7 +27,7 @@ def fuse(layers: Iterable[Any], dynamic: bool | None = True) -> None:
     ValueError
         If there is no C++ compiler.
     """
-    if which("c++") is None and which("g++") is None and which("clang++") is None:
+    if not can_fuse():
         raise ValueError("fuse needs a C++ compiler (Debian: apt install g++); or leave fuse out")
     for layer in layers:
         for part in (layer.mlp, layer.input_layernorm, layer.post_attention_layernorm):

@@ -4,7 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmdrex.data.splits import SPLITS, outcomes_inside, span_label, split_of, split_range
+from mmdrex.data.splits import (
+    SPLITS,
+    first_earned,
+    outcomes_inside,
+    overlaps,
+    span_label,
+    split_of,
+    split_range,
+)
 
 
 @pytest.mark.parametrize(
@@ -77,3 +85,14 @@ def test_span_label_names_every_split_touched():
 def test_unknown_split_is_refused():
     with pytest.raises(ValueError, match="no split 'dev'"):
         split_range("dev")
+
+
+def test_what_is_decided_earns_from_the_next_bar():
+    days = pd.DatetimeIndex(["2021-12-30", "2022-01-03", "2022-01-04"])
+    assert first_earned(days, days[0]) == days[1]
+    assert first_earned(days, pd.Timestamp("2021-12-31")) == days[1]
+    assert first_earned(days, days[2]) == days[2]
+    trained = ("2010-01-04", "2021-12-31")
+    assert not overlaps(trained, days[1], days[2])
+    assert overlaps(trained, days[0], days[2])
+    assert not overlaps(("2022-02-01", "2023-01-31"), days[0], days[2])
