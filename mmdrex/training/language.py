@@ -43,6 +43,8 @@ class LanguageConfig:
     batch: int = 16
     # Share of the steps per set of modalities; the charts, which are hardest, get most.
     shares: tuple[tuple[str, float], ...] = (("V", 0.85), ("T", 0.05), ("L", 0.05), ("VTL", 0.05))
+    # Of closes and RSI: the better they are read, the smaller their gradient beside the texture's.
+    lines_weight: float = 1.0
     text_weight: float = 0.1  # of predicting the prompt's next token
     state_weight: float = 0.2  # of today's trend, told by the token that will tell tomorrow's
     # Muon on the layers' matrices: after 150 steps it explained as much as AdamW after 400.
@@ -59,6 +61,7 @@ class LanguageConfig:
 GO_ON = LanguageConfig(
     steps=4500,
     shares=(("V", 0.55), ("T", 0.04), ("L", 0.08), ("VTL", 0.15), (APART, 0.18)),
+    lines_weight=3.0,
     matrix_rate=0.015,
     learning_rate=5e-4,
 )
@@ -162,7 +165,7 @@ def train_language(
         truths = _truths(observations, rows, sees, kind == APART)
         loss = heads.said_loss(last, truths)
         if kind != APART:
-            loss = loss + heads.loss(last, truths[sees[0]])
+            loss = loss + heads.loss(last, truths[sees[0]], settings.lines_weight)
             told = last @ router.backbone.lm_head.weight[labels].T
             loss = loss + settings.state_weight * nn.functional.cross_entropy(
                 told, torch.from_numpy(trends[rows[sees[0]]])

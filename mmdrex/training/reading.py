@@ -17,9 +17,6 @@ from mmdrex.training.texture import NAMES, texture
 READ_BARS = 60  # closes and RSI values asked for
 CLASSES = {"order": 2, "zone": 3, "fifth": 5}  # MA10 over MA20; RSI 30 / 70; place in the band
 SENSES = "VTL"  # charts, series, text
-SERIES_WEIGHT = (
-    3.0  # the better the lines are read, the smaller their gradient beside the texture's
-)
 REACH = 4.0  # standardised figures of the texture are clipped here
 
 
@@ -81,12 +78,12 @@ class ReadingHeads(nn.Module):
         self.said = nn.ModuleDict({name: nn.Linear(width, len(NAMES)) for name in SENSES})
         self.classes = nn.ModuleDict({name: nn.Linear(width, n) for name, n in CLASSES.items()})
 
-    def loss(self, states: torch.Tensor, truth: Reading) -> torch.Tensor:
+    def loss(self, states: torch.Tensor, truth: Reading, lines_weight: float = 1.0) -> torch.Tensor:
         """Return the weighted sum of unexplained variances and of the classes' cross-entropies."""
         wanted = torch.cat([truth.close, truth.rsi], dim=1)
         spread = torch.cat([torch.full((READ_BARS,), v) for v in (0.075, 0.0145)])  # variances
         total: torch.Tensor = ((self.series(states) - wanted).square() / spread).mean()
-        total = SERIES_WEIGHT * total
+        total = lines_weight * total
         total = total + (self.texture(states) - self.standard(truth)).square().mean()
         for name, head in self.classes.items():
             total = total + 0.2 * nn.functional.cross_entropy(head(states), getattr(truth, name))

@@ -206,9 +206,16 @@ def _visits(oracle: Oracle, fit: NDArray[np.bool_], config: RLConfig) -> Schedul
 def _learning(
     named: Agents, updates: int, config: RLConfig
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """Return AdamW and the course of its learning rate."""
+    """Return AdamW, with a rate for adapters and one for heads, and the rates' course."""
+    learning = {path: parameter for own in named.values() for path, parameter in own.items()}
+    heads = [parameter for path, parameter in learning.items() if path.startswith("heads.")]
+    adapters = [parameter for path, parameter in learning.items() if not path.startswith("heads.")]
+    heads_rate = config.heads_learning_rate
     optimizer = torch.optim.AdamW(
-        [parameter for own in named.values() for parameter in own.values()],
+        [
+            {"params": adapters},
+            {"params": heads, "lr": config.learning_rate if heads_rate is None else heads_rate},
+        ],
         config.learning_rate,
         (config.adam_beta1, config.adam_beta2),
         config.adam_epsilon,

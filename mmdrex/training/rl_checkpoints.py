@@ -142,8 +142,8 @@ def run_record(
         *("episode_windows", "update_every", "per_device_train_batch_size", "ppo_epochs"),
         *("router_epochs", "draws", "gamma", "gae_lambda", "clip_epsilon", "alpha_r", "alpha_s"),
         *("beta", "c1", "c2", "c3", "fresh_start", "group_reward", "train_experts"),
-        *("train_router", "anonymous", "learning_rate", "weight_decay"),
-        *("max_grad_norm", "seed", "bf16"),
+        *("train_router", "anonymous", "learning_rate", "heads_learning_rate"),
+        *("weight_decay", "max_grad_norm", "seed", "bf16"),
     )
     key = oracle_digest(
         oracle.assets, oracle.pool, oracle.costs, oracle.window, oracle.lookback, oracle.stride

@@ -132,6 +132,10 @@ class RLConfig(TrainingArguments):
         default=None, metadata={"help": "Where oracle and image tokens are kept; the user's cache."}
     )
     learning_rate: float = field(default=3e-5, metadata={"help": "AdamW's rate; the paper's 3e-5."})
+    heads_learning_rate: float | None = field(
+        default=None,
+        metadata={"help": "AdamW's rate of the heads; None: learning_rate; not in the paper."},
+    )
     lr_scheduler_type: str = field(
         default="constant", metadata={"help": "Course of the learning rate; not in the paper."}
     )

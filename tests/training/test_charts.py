@@ -101,6 +101,19 @@ def test_each_modality_is_asked_for_the_texture_of_the_windows_it_shows(market):
     assert len(set(wanted)) == 3
 
 
+def test_the_weight_of_the_lines_weighs_closes_and_rsi_alone(market):
+    windows = chart_windows({"market": market}, "train")
+    truth = answers([windows.window(20 * i) for i in range(4)])
+    heads = ReadingHeads(8, answers([windows.window(i) for i in range(0, 100, 5)]))
+    states = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
+    error = states @ heads.series.weight.T + heads.series.bias
+    error = (error - torch.cat([truth.close, truth.rsi], dim=1)).square().mean(dim=0)
+    # Unexplained: the error over the variance that closes, then RSI, have on charts.
+    lines = float((error[:60] / 0.075).mean() + (error[60:] / 0.0145).mean()) / 2
+    once, thrice = (float(heads.loss(states, truth, weight)) for weight in (1.0, 3.0))
+    assert thrice - once == pytest.approx(2 * lines, rel=1e-4)
+
+
 def test_modalities_show_one_window_or_three():
     together, apart = (_rows(np.random.default_rng(0), 10_000, 16, kind) for kind in (False, True))
     assert all(np.array_equal(rows, together["V"]) for rows in together.values())

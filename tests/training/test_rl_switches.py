@@ -148,6 +148,19 @@ def test_who_is_fixed_decides_as_before(start, oracle, tmp_path, switch, kept):
     assert same == {name: name == kept for name in same}
 
 
+@pytest.mark.parametrize(("adapters", "heads"), [(1e-3, 0.0), (0.0, 1e-3), (1e-3, None)])
+def test_adapters_and_heads_learn_each_at_their_own_rate(start, oracle, tmp_path, adapters, heads):
+    before = Router.from_pretrained(str(start), cache=False).state_dict()
+    after, state = train(
+        *(start, oracle, tmp_path), learning_rate=adapters, heads_learning_rate=heads
+    )
+    moved = {name for name, new in after.state_dict().items() if not torch.equal(new, before[name])}
+    assert any("lora_B" in name for name in moved) == (adapters > 0)
+    # The norm's standardisation is set before the first step, whatever the rates.
+    assert any(name.startswith("heads.policies") for name in moved) == (heads != 0.0)
+    assert state.global_step == 1
+
+
 # -- precision ----------------------------------------------------------------------------------
 
 
