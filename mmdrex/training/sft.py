@@ -38,6 +38,7 @@ from mmdrex.training.checkpoints import (
     write_final,
 )
 from mmdrex.training.fusing import fuse
+from mmdrex.training.history import earlier_runs
 from mmdrex.training.labels import class_balance, labelled_windows
 from mmdrex.training.review import apply_review, read_review
 from mmdrex.training.seeing import see
@@ -48,7 +49,7 @@ from mmdrex.training.trend_evaluation import Evaluation, evaluate
 
 log = logging.getLogger(__name__)
 
-STAGE = "stage 1"
+STAGE, NEXT_STAGE = "stage 1", "stage 2"  # the next one starts from this one's experts
 # Simulated markets: seeds that stage 0 has not seen, days that reach through every split.
 FIRST_SEED, START = 5000, "2016-01-04"
 
@@ -130,7 +131,8 @@ def train_sft(
     trainable(router)
     if config.fuse:
         fuse(router.backbone.model.language_model.layers)
-    router.config.training = {**router.config.training, STAGE: record}
+    before = earlier_runs(router.config.training, (STAGE, NEXT_STAGE))
+    router.config.training = {**before, STAGE: record}
     outcomes = [
         (asset_class(assets[one.observation.symbol].index), one.observation.time, one.until)
         for one in (*fit, *select)

@@ -195,6 +195,22 @@ def test_a_trained_router_reloads_with_its_adapter_in_every_expert(
     assert "2021-06" < loaded.trained["exchange"][1] <= "2021-12-31"
 
 
+def test_a_router_trained_again_does_not_keep_the_figures_of_the_one_before(
+    micro_router: Make, markets: Markets, tmp_path: Path
+) -> None:
+    router = micro_router("T")
+    router.config.training = {
+        "stage 1": {"seed": 1, "figures": {"accuracy": 0.9}},
+        "stage 2": {"seed": 2, "figures": {"Sharpe": 9.0}, "limits": "none"},
+    }
+    few = {"max_steps": 1, "save_steps": 1, "eval_steps": 1, "select_samples": 4}
+    train_sft(router, markets, config(tmp_path / "run", **few), progress=False)
+    training = Router.from_pretrained(str(tmp_path / "run")).config.training
+    assert set(training) == {"stage 1, run 1", "stage 2, run 1", "stage 1"}
+    assert (training["stage 1, run 1"], training["stage 2, run 1"]) == ({"seed": 1}, {"seed": 2})
+    assert training["stage 1"]["seed"] == 42 and "figures" not in training["stage 1"]
+
+
 def test_heads_and_backbone_stay_as_they_were(run: tuple[Path, Router], micro_router: Make) -> None:
     before, after = micro_router().state_dict(), run[1].state_dict()
     for name, value in after.items():

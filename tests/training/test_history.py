@@ -1,0 +1,27 @@
+from mmdrex.training.history import earlier_runs
+
+
+def test_earlier_runs_keep_their_settings_and_lose_what_was_measured():
+    before = {
+        "stage 0": {"figures": {"close": 0.98}},
+        "stage 1": {
+            "seed": 42,
+            "figures": {"accuracy": 0.5},
+            "figures of": "it",
+            "goal": "not met",
+        },
+        "stage 2, run 1": {"seed": 1},
+        "stage 2": {"seed": 2, "figures": {"Sharpe": 9.0}, "validation": "2022", "limits": "many"},
+    }
+    assert earlier_runs(before, ("stage 1", "stage 2")) == {
+        "stage 0": {"figures": {"close": 0.98}},
+        "stage 1, run 1": {"seed": 42},
+        "stage 2, run 1": {"seed": 1},
+        "stage 2, run 2": {"seed": 2},
+    }
+    assert earlier_runs(before, ("stage 2",))["stage 1"] == before["stage 1"]
+    assert before["stage 2"]["figures"] == {"Sharpe": 9.0}  # the caller's is left alone
+
+
+def test_a_router_without_stages_has_no_earlier_runs():
+    assert earlier_runs({}, ("stage 1",)) == {}
