@@ -7,15 +7,27 @@ told apart.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import MISSING
+from numbers import Real
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
 from strategies.rule import did_you_mean
+
+WANTED = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    dict: "a list of settings",
+}
 
 
 def given_settings(arguments: Sequence[str], kind: type[TrainingArguments]) -> dict[str, Any]:
@@ -31,7 +43,7 @@ def given_settings(arguments: Sequence[str], kind: type[TrainingArguments]) -> d
     Raises
     ------
     ValueError
-        If there is no folder to write to, or no setting of a name.
+        If there is no folder to write to, no setting of a name, or a value is of no use to it.
     """
     if len(arguments) == 1 and arguments[0].endswith((".yaml", ".yml")):
         given = yaml_settings(Path(arguments[0]), kind)
@@ -47,20 +59,56 @@ def given_settings(arguments: Sequence[str], kind: type[TrainingArguments]) -> d
 
 def yaml_settings(path: Path, kind: type[TrainingArguments]) -> dict[str, Any]:
     """Return the settings of a YAML file; ``1e-3``, which YAML takes for text, is a number."""
-    given = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
     if not isinstance(given, dict):
         raise ValueError(f"{path} is no list of settings such as 'learning_rate: 0.001'")
-    fields = kind.__dataclass_fields__
-    for name, value in given.items():
+    try:
+        return checked_settings(given, kind)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def checked_settings(given: Mapping[str, Any], kind: type[TrainingArguments]) -> dict[str, Any]:
+    """Return settings by name, each as its field wants it; None, the default, is left out.
+
+    Raises
+    ------
+    ValueError
+        If there is no setting of a name, or a value is of no use to it.
+    """
+    fields, types = kind.__dataclass_fields__, get_type_hints(kind)
+    for name in given:
         if name not in fields:
-            raise ValueError(f"{path}: no setting {name!r}.{did_you_mean(str(name), fields)}")
-        wanted = str(fields[name].type)
-        if isinstance(value, str) and "float" in wanted and "str" not in wanted.replace("<cl", ""):
-            try:
-                given[name] = float(value)
-            except ValueError:
-                raise ValueError(f"{path}: {name} must be a number, not {value!r}") from None
-    return given
+            raise ValueError(f"no setting {name!r}.{did_you_mean(str(name), fields)}")
+    return {
+        name: _as_wanted(name, value, types[name])
+        for name, value in given.items()
+        if value is not None
+    }
+
+
+def _as_wanted(name: str, given: Any, wanted: Any) -> Any:
+    """Return a value as a field of that type wants it, or say what it should be."""
+    parts = get_args(wanted) if get_origin(wanted) in (Union, UnionType) else (wanted,)
+    kinds = tuple(kind for part in parts if isinstance(kind := get_origin(part) or part, type))
+    value = given
+    if isinstance(given, str) and (int in kinds or float in kinds) and str not in kinds:
+        with suppress(ValueError):
+            value = float(given)
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if number and float in kinds:
+        return value
+    if number and int in kinds and float(value).is_integer():
+        return int(value)
+    if isinstance(value, kinds) and not number:
+        return value
+    if str in kinds and isinstance(value, Path | Real):  # a folder of prices named 2020
+        return str(value)
+    words = [word for kind, word in WANTED.items() if kind in kinds]
+    raise ValueError(f"{name} must be {' or '.join(words)}, not {given!r}")
 
 
 def backbone_of(model: str) -> str:

@@ -10,7 +10,7 @@ import torch
 from transformers import TrainingArguments
 
 from mmdrex.data.splits import SPLITS
-from mmdrex.training.arguments import backbone_of
+from mmdrex.training.arguments import backbone_of, checked_settings
 from mmdrex.training.labels import STRIDE
 from mmdrex.training.sft_data import ANONYMOUS
 from strategies.rule import did_you_mean
@@ -131,7 +131,10 @@ class SFTConfig(TrainingArguments):
         self.label_names = ["label"]
         for name in ("fit_split", "select_split"):
             if getattr(self, name) not in SPLITS:
-                raise ValueError(f"no split {getattr(self, name)!r}; there are {', '.join(SPLITS)}")
+                raise ValueError(
+                    f"no split {getattr(self, name)!r}; there are {', '.join(SPLITS)}."
+                    + did_you_mean(getattr(self, name), SPLITS)
+                )
         if self.stride < 1 or self.window < 1:
             raise ValueError(
                 f"stride and window must be at least 1 bar; got {self.stride} and {self.window}"
@@ -147,14 +150,14 @@ def sft_config(out: str | Path, **settings: Any) -> SFTConfig:
         Folder of checkpoints and of the trained router.
     **settings
         Fields of ``SFTConfig`` and ``TrainingArguments``; None leaves the default.
+
+    Raises
+    ------
+    ValueError
+        If there is no setting of a name, or a value is of no use to it.
     """
-    given = {name: value for name, value in settings.items() if value is not None}
+    given = checked_settings(settings, SFTConfig)
     own = dict(TINY) if backbone_of(given.get("model", "tiny")) == "tiny" else {}
     if "bf16" in own and not torch.cuda.is_available():
         own["use_cpu"] = True
-    try:
-        return SFTConfig(output_dir=str(out), **{**own, **given})
-    except TypeError as error:
-        name = str(error).split("'")[1]
-        known = SFTConfig.__dataclass_fields__
-        raise ValueError(f"no setting {name!r}.{did_you_mean(name, known)}") from None
+    return SFTConfig(output_dir=str(out), **{**own, **given})
