@@ -14,13 +14,13 @@ import sys
 import warnings
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
 
 from mmdrex import cli_training
-from mmdrex.errors import BudgetError
+from mmdrex.errors import fail, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -439,17 +439,13 @@ def main() -> None:
     # Quantstats asks for Arial, peft for an old name in transformers: nothing a user can act on.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-    try:
-        sys.exit(app(standalone_mode=False))
-    except typer.TyperException as error:
-        _fail(_asking(error.format_message()))
-    except OSError as error:
-        named = f": {error.filename}" if error.filename else ""
-        _fail(f"{error.strerror}{named}" if error.strerror else str(error))
-    except (ValueError, ImportError, BudgetError) as error:
-        _fail(str(error))
-    except (KeyboardInterrupt, typer.Abort):
-        sys.exit(130)
+    with one_line():
+        try:
+            sys.exit(app(standalone_mode=False))
+        except typer.TyperException as error:
+            fail(_asking(error.format_message()))
+        except typer.Abort:
+            sys.exit(130)
 
 
 def _asking(message: str) -> str:
@@ -460,12 +456,6 @@ def _asking(message: str) -> str:
     from strategies.rule import did_you_mean
 
     return f"{said}.{did_you_mean(said.split()[-1], options.rstrip(')').split(', '))}"
-
-
-def _fail(message: str) -> NoReturn:
-    if message:  # none where the help was printed instead
-        print(f"mmdrex: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(2)
 
 
 def read_sources(sources: list[str]) -> dict[str, pd.DataFrame]:

@@ -1,6 +1,11 @@
-"""The errors that a caller of the package may want to catch."""
+"""The errors that a caller of the package may want to catch, and how a program ends with one."""
 
 from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
 
 
 class BarsError(ValueError):
@@ -29,3 +34,24 @@ class BudgetError(RuntimeError):
 
 class LossError(ValueError):
     """A loss that is not a number: training has stopped and the batch is kept for inspection."""
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """End the program where input is bad: one line on stderr, exit code 2, no traceback."""
+    try:
+        yield
+    except OSError as error:
+        named = f": {error.filename}" if error.filename else ""
+        fail(f"{error.strerror}{named}" if error.strerror else str(error))
+    except (ValueError, ImportError, BudgetError) as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def fail(message: str) -> NoReturn:
+    """End the program with one line on stderr and exit code 2."""
+    if message:  # none where the help was printed instead
+        sys.stderr.write(f"mmdrex: {' '.join(message.split())}\n")
+    sys.exit(2)
