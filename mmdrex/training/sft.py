@@ -13,16 +13,19 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from transformers import TrainerCallback
+from transformers.trainer_utils import SchedulerType
 
 from mmdrex.data.simulated import simulated_bars
 from mmdrex.data.splits import asset_class
+from mmdrex.errors import one_line
 from mmdrex.router.cache import digest
 from mmdrex.router.router import ADAPTER, Router
 from mmdrex.router.vocabulary import LABELS
@@ -52,6 +55,31 @@ log = logging.getLogger(__name__)
 STAGE, NEXT_STAGE = "stage 1", "stage 2"  # the next one starts from this one's experts
 # Simulated markets: seeds that stage 0 has not seen, days that reach through every split.
 FIRST_SEED, START = 5000, "2016-01-04"
+RECORDED = (
+    "model",
+    "stride",
+    "window",
+    "samples",
+    "select_samples",
+    "fit_split",
+    "select_split",
+    "text_weight",
+    "anonymous",
+    "learning_rate",
+    "warmup_steps",
+    "optim",
+    "weight_decay",
+    "adam_beta1",
+    "adam_beta2",
+    "adam_epsilon",
+    "max_grad_norm",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "num_train_epochs",
+    "max_steps",
+    "seed",
+    "bf16",
+)
 
 
 def training_assets(source: str) -> dict[str, pd.DataFrame]:
@@ -93,7 +121,11 @@ def prepare(
 
 
 def train_sft(
-    router: Router, assets: Mapping[str, pd.DataFrame], config: SFTConfig, progress: bool = True
+    router: Router,
+    assets: Mapping[str, pd.DataFrame],
+    config: SFTConfig,
+    progress: bool = True,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> SFTTrainer:
     """Train a router in place and write it, with its checkpoints, to ``config.output_dir``.
 
@@ -104,6 +136,8 @@ def train_sft(
         Validated bars by symbol.
     config : SFTConfig
         With ``resume_from_checkpoint`` the run goes on where its last whole checkpoint stands.
+    progress : bool
+    callbacks : sequence of TrainerCallback
 
     Raises
     ------
@@ -144,6 +178,7 @@ def train_sft(
         Answers(router, fit, charts[0]),
         Answers(router, select, charts[1]),
         progress,
+        callbacks,
     )
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     finish(router, fit, trainer)
@@ -201,27 +236,31 @@ def fit_scaler(router: Router, samples: list[Sample]) -> None:
 
 def _record(config: SFTConfig, fit: list[Sample], select: list[Sample]) -> dict[str, Any]:
     """Return what made the router: settings, seeds, digests of data, version of the code."""
-    names = (
-        *(
-            "model",
-            "stride",
-            "window",
-            "samples",
-            "fit_split",
-            "select_split",
-            "text_weight",
-            "anonymous",
-        ),
-        *("learning_rate", "per_device_train_batch_size", "gradient_accumulation_steps"),
-        *("num_train_epochs", "max_steps", "max_grad_norm", "seed", "bf16"),
-    )
     answers = [f"{one.observation.digest} {one.answer}" for one in (*fit, *select)]
     return {
-        **{name: getattr(config, name) for name in names},
+        **{name: getattr(config, name) for name in RECORDED},
+        "lr_scheduler_type": SchedulerType(config.lr_scheduler_type).value,
+        "processes": config.world_size,
         "windows": len(fit),
         "data": digest(*answers),
         "mmdrex": code_version(),
     }
+
+
+def run(
+    config: SFTConfig, progress: bool = True, callbacks: Sequence[TrainerCallback] = ()
+) -> SFTTrainer:
+    """Train as the settings say: load router and prices, then the labels.
+
+    Raises
+    ------
+    ValueError
+        If the settings name no data.
+    """
+    if not config.data:
+        raise ValueError("data is missing: a folder of prices (CSV), or simulated:40")
+    router = Router.from_pretrained(config.model, seed=config.seed)
+    return train_sft(router, training_assets(config.data), config, progress, callbacks)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -229,9 +268,9 @@ def main(arguments: list[str] | None = None) -> None:
     given = given_settings(sys.argv[1:] if arguments is None else arguments, SFTConfig)
     config = sft_config(given.pop("output_dir"), **given)
     logging.basicConfig(level=logging.INFO)
-    router = Router.from_pretrained(config.model, seed=config.seed)
-    train_sft(router, training_assets(config.data), config)
+    run(config)
 
 
 if __name__ == "__main__":
-    main()
+    with one_line():
+        main()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from mmdrex.errors import LossError
 from mmdrex.router import storage
+from mmdrex.training import sft_checkpoints
 from mmdrex.training.answers import AnswerModel, Answers, Collator
 from mmdrex.training.checkpoints import disk_errors, keep_batch, load_weights
 from mmdrex.training.sft_config import SFTConfig
@@ -61,6 +64,12 @@ class SFTTrainer(Trainer):
         Windows learned from and windows the checkpoint is chosen on.
     progress : bool
         Show a progress bar.
+    callbacks : sequence of TrainerCallback
+
+    Raises
+    ------
+    ValueError
+        If weights are sharded: a checkpoint holds whole ones.
     """
 
     def __init__(
@@ -70,6 +79,7 @@ class SFTTrainer(Trainer):
         fit: Answers,
         select: Answers,
         progress: bool = True,
+        callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
         config.disable_tqdm = True  # the bar is ours
         pad = model.router.processor.tokenizer.pad_token_id
@@ -80,12 +90,12 @@ class SFTTrainer(Trainer):
             train_dataset=fit,
             eval_dataset=select,
             compute_metrics=label_figures,
+            callbacks=[*([_Figures()] if progress else []), *callbacks],
         )
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            raise ValueError("stage 1 keeps no sharded weights; train without FSDP and DeepSpeed")
         self.router = model.router
         self.remove_callback(PrinterCallback)
-        if progress:
-            bar: type[TrainerCallback] = _Figures
-            self.add_callback(bar)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
         """Return every window of `select`: none is left out there."""
@@ -131,6 +141,39 @@ class SFTTrainer(Trainer):
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         with disk_errors(Path(str(self.args.output_dir))):
             super()._save_checkpoint(model, trial)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        """Write moments and rates; ``Trainer`` would pickle them."""
+        if self.args.should_save:
+            sft_checkpoints.save_optimizer(self.optimizer, Path(output_dir))
+            sft_checkpoints.save_scheduler(self.lr_scheduler, Path(output_dir))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            sft_checkpoints.load_optimizer(self.optimizer, Path(checkpoint))
+            sft_checkpoints.load_scheduler(self.lr_scheduler, Path(checkpoint))
+
+    def _save_scaler(self, output_dir: str) -> None:
+        """Write the scale of float16's gradients, where there is one."""
+        if self.accelerator.scaler is not None and self.args.should_save:
+            record = json.dumps(self.accelerator.scaler.state_dict())
+            (Path(output_dir) / sft_checkpoints.SCALER).write_text(record, encoding="utf-8")
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None and self.accelerator.scaler is not None:
+            record = (Path(checkpoint) / sft_checkpoints.SCALER).read_text(encoding="utf-8")
+            self.accelerator.scaler.load_state_dict(json.loads(record))
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """Write the random states of this process; the checkpoint is whole with all of them."""
+        folder = Path(output_dir)
+        folder.mkdir(parents=True, exist_ok=True)  # another process makes the rest of it
+        sft_checkpoints.save_random_states(folder, self.args.process_index)
+        self.accelerator.wait_for_everyone()
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            sft_checkpoints.load_random_states(Path(checkpoint), self.args.process_index)
 
     def _load_from_checkpoint(
         self, resume_from_checkpoint: str, model: nn.Module | None = None

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 from torch.nn import functional
-from transformers import HfArgumentParser, TrainingArguments
+from transformers import HfArgumentParser, TrainerCallback, TrainingArguments
 
 from mmdrex.errors import LossError
 from mmdrex.router.router import ADAPTER, Router
@@ -90,7 +91,7 @@ def test_tiny_has_settings_of_its_own_and_given_ones_win() -> None:
 
 
 def test_an_unknown_split_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no split 'fitt'"):
+    with pytest.raises(ValueError, match=r"no split 'fitt'.*Did you mean 'fit'"):
         config(tmp_path, fit_split="fitt")
 
 
@@ -227,6 +228,26 @@ def test_checkpoints_are_routers(run: tuple[Path, Router]) -> None:
     assert not [path for path in run[0].iterdir() if path.name.startswith(".")]
 
 
+def test_a_run_leaves_safetensors_and_json_alone(run: tuple[Path, Router]) -> None:
+    kept = {path.suffix for path in run[0].rglob("*") if path.is_file()}
+    assert kept == {".safetensors", ".json", ".jinja", ".md"}
+    names = {path.name for path in (run[0] / "checkpoint-4").iterdir()}
+    assert {"optimizer.safetensors", "scheduler.json", "random_0.json"} < names
+
+
+def test_callbacks_hear_of_every_step(micro_router: Make, markets: Markets, tmp_path: Path) -> None:
+    heard = []
+
+    class Ear(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            heard.append(state.global_step)
+            control.should_training_stop = state.global_step == 2
+
+    settings = config(tmp_path / "run", select_samples=4)
+    train_sft(micro_router("T"), markets, settings, progress=False, callbacks=[Ear()])
+    assert heard == [1, 2]
+
+
 def test_a_resumed_run_ends_bit_for_bit_where_an_undisturbed_one_does(
     run: tuple[Path, Router], micro_router: Make, markets: Markets, tmp_path: Path
 ) -> None:
@@ -260,8 +281,27 @@ def test_a_new_run_does_not_mix_with_an_old_one(
 ) -> None:
     with pytest.raises(ValueError, match="--resume"):
         train_sft(micro_router(), markets, config(run[0]), progress=False)
-    other = config(run[0], resume_from_checkpoint="true", seed=7)
-    with pytest.raises(ValueError, match=r"seed \(was 42, is 7\)"):
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"seed": 7}, r"seed \(was 42, is 7\)"),
+        ({"lr_scheduler_type": "linear"}, r"lr_scheduler_type \(was cosine, is linear\)"),
+        ({"warmup_steps": 3}, r"warmup_steps \(was 0.05, is 3\)"),
+        ({"weight_decay": 0.5}, r"weight_decay \(was 0.01, is 0.5\)"),
+        ({"adam_beta2": 0.9}, r"adam_beta2 \(was 0.999, is 0.9\)"),
+    ],
+)
+def test_a_run_does_not_go_on_with_other_settings(
+    run: tuple[Path, Router],
+    micro_router: Make,
+    markets: Markets,
+    setting: dict[str, object],
+    said: str,
+) -> None:
+    other = config(run[0], resume_from_checkpoint="true", **setting)
+    with pytest.raises(ValueError, match=said):
         train_sft(micro_router(), markets, other, progress=False)
 
 
@@ -373,6 +413,15 @@ def test_command_line_says_in_one_line_what_is_missing(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.strip().startswith("mmdrex: --data is missing")
     assert done.stderr.count("\n") == 1
+
+
+def test_the_module_says_in_one_line_what_is_missing(tmp_path: Path) -> None:
+    # As ``accelerate launch -m mmdrex.training.sft`` calls it; below the folder lie no prices.
+    command = [sys.executable, "-m", "mmdrex.training.sft", "--output_dir", "out"]
+    path = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=path)
+    assert done.returncode == 2
+    assert done.stderr == "mmdrex: data is missing: a folder of prices (CSV), or simulated:40\n"
 
 
 @pytest.mark.slow

@@ -1,0 +1,66 @@
+"""What is kept of optimizer, learning rate and random states goes on bit for bit."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+from transformers import get_scheduler
+from transformers.optimization import Adafactor
+
+from mmdrex.training.sft_checkpoints import (
+    load_optimizer,
+    load_random_states,
+    load_scheduler,
+    save_optimizer,
+    save_random_states,
+    save_scheduler,
+)
+
+
+def adamw(parameters):
+    return torch.optim.AdamW(parameters, 0.1, weight_decay=0.01)
+
+
+def adafactor(parameters):  # counts its steps in plain numbers
+    return Adafactor(parameters, 0.1, relative_step=False, scale_parameter=False)
+
+
+def learner(kind):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Dropout(0.5), torch.nn.Linear(3, 1))
+    optimizer = kind(model.parameters())
+    return model, optimizer, get_scheduler("cosine", optimizer, 2, 12)
+
+
+def learn(model, optimizer, scheduler, steps):
+    for _ in range(steps):
+        scale = random.random() + np.random.rand()  # noqa: NPY002  # as Trainer's own seed sets it
+        model(torch.randn(8, 4)).square().mean().mul(scale).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        scheduler.step()
+
+
+@pytest.mark.parametrize("kind", [adamw, adafactor])
+def test_training_goes_on_bit_for_bit_from_tensors_and_json(tmp_path, kind):
+    model, optimizer, scheduler = learner(kind)
+    learn(model, optimizer, scheduler, 5)
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    save_optimizer(optimizer, tmp_path)
+    save_scheduler(scheduler, tmp_path)
+    save_random_states(tmp_path, 1)
+    learn(model, optimizer, scheduler, 5)
+
+    other, optimizer, scheduler = learner(kind)
+    other.load_state_dict(weights)
+    load_optimizer(optimizer, tmp_path)
+    load_scheduler(scheduler, tmp_path)
+    load_random_states(tmp_path, 1)
+    learn(other, optimizer, scheduler, 5)
+    for name, value in model.state_dict().items():
+        assert torch.equal(other.state_dict()[name], value), name
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["optimizer.json", "optimizer.safetensors", "random_1.json", "scheduler.json"]
+    assert json.loads((tmp_path / "random_1.json").read_text())["numpy"][0] == "MT19937"
