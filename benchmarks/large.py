@@ -55,8 +55,8 @@ from mmdrex.router.storage import fresh_router
 from mmdrex.training import update
 from mmdrex.training.answers import AnswerModel, Answers, Collator
 from mmdrex.training.episodes import schedule
+from mmdrex.training.learner import Learner, agents
 from mmdrex.training.oracle import build_oracle
-from mmdrex.training.rl_checkpoints import agents
 from mmdrex.training.rl_config import rl_config
 from mmdrex.training.rollout import Rewards, roll_out, visited
 from mmdrex.training.seeing import see
@@ -244,8 +244,8 @@ def rl_step(config, device: str, windows: int, folder: Path, peak: float) -> Non
                 part.set_gradient_divide_factor(1.0)  # each adds its share of the mean
                 part.set_force_sum_reduction_for_comms(True)  # gloo knows sums only
         update._summed = lambda named, loss, count: total(loss)  # gradients are summed already
-    named = agents(router, True, True)
-    learned = [one for own in named.values() for one in own.values()]
+    learner = Learner.of(router, 1, settings)
+    learned = [one for own in learner.named.values() for one in own.values()]
     switch = router.vlm.set_adapter
 
     def switched(name: str) -> None:
@@ -254,8 +254,6 @@ def rl_step(config, device: str, windows: int, folder: Path, peak: float) -> Non
             one.requires_grad_(True)
 
     router.vlm.set_adapter = switched
-    optimizer = torch.optim.AdamW(learned, settings.learning_rate)
-    scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0)
     rewards, rng = Rewards(router, oracle, settings), np.random.default_rng(0)
     told = {}
 
@@ -266,9 +264,7 @@ def rl_step(config, device: str, windows: int, folder: Path, peak: float) -> Non
     def learned_from() -> float:
         kappa = router.config.kappa
         rollout = roll_out(rewards, visits, rows, told["seen"], settings, kappa, rng)
-        figures = update.learn(
-            router, trunks, rollout, named, optimizer, scheduler, settings, rng, 0
-        )
+        figures = update.learn(router, trunks, rollout, learner, settings, rng, 0)
         assert all(one.grad is not None for one in learned)  # router and experts, all of them
         return figures["loss"]
 

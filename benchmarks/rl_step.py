@@ -31,8 +31,8 @@ from mmdrex.router.cache import Cache
 from mmdrex.router.router import Router
 from mmdrex.router.storage import fresh_router
 from mmdrex.training.episodes import schedule
+from mmdrex.training.learner import Learner
 from mmdrex.training.oracle import build_oracle
-from mmdrex.training.rl_checkpoints import agents
 from mmdrex.training.rl_config import rl_config
 from mmdrex.training.rollout import Rewards, roll_out, visited
 from mmdrex.training.trunks import Trunks, look
@@ -84,16 +84,13 @@ def run_each_apart(router, trunks, plain):
 def update_seconds(router, oracle, trunks, visits, config):
     """Return CPU seconds of looking and of learning."""
     rewards, rng = Rewards(router, oracle, config), np.random.default_rng(0)
-    named = agents(router, True, True)
-    parameters = [parameter for own in named.values() for parameter in own.values()]
-    optimizer = torch.optim.AdamW(parameters, config.learning_rate)
-    scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0)
+    learner = Learner.of(router, 1, config)
     rows = visited(visits)
     began = time.process_time()
     seen = look(router, trunks, rows, 0, 1)
     looked = time.process_time()
     rollout = roll_out(rewards, visits, rows, seen, config, router.config.kappa, rng)
-    learn(router, trunks, rollout, named, optimizer, scheduler, config, rng, 0)
+    learn(router, trunks, rollout, learner, config, rng, 0)
     return looked - began, time.process_time() - looked
 
 

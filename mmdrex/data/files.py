@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,28 @@ def replacing(path: str | Path) -> Iterator[Path]:
         _move(aside, target)
     finally:
         _remove(aside)
+
+
+def reserve(path: Path, size: int) -> None:
+    """Give a file its bytes on the disk now: a full one is told here, not by a dying process.
+
+    A memory-mapped file whose blocks are missing when they are written to kills the process.
+
+    Raises
+    ------
+    OSError
+        If there is no room.
+    """
+    if not hasattr(os, "posix_fallocate") or size == 0:  # macOS and Windows have none
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            raise OSError(
+                error.errno, f"{size / 2**20:.0f} MiB can't be kept ({error.strerror})", str(path)
+            ) from error
 
 
 def _move(aside: Path, target: Path) -> None:

@@ -238,12 +238,30 @@ def _load_weights(router: Router, path: Path, name: str) -> None:
             f"{name} has no {WEIGHTS}: it was not saved whole; save or fetch it again"
         )
     state = {key: value.float() for key, value in load_file(path).items()}
+    other = [
+        f"{key} is of shape {tuple(state[key].shape)}, not {tuple(value.shape)}"
+        for key, value in own_weights(router).items()
+        if key in state and state[key].shape != value.shape
+    ]
+    if other:
+        raise RouterError(
+            f"{name} holds weights of other shapes than its config.json says: {'; '.join(other)}; "
+            "save or fetch it again"
+        )
     missing, unexpected = router.load_state_dict(state, strict=False)
     wanted = [key for key in missing if not key.startswith("vlm.")]
     if wanted or unexpected:
         raise RouterError(
             f"{name} does not fit this version: missing {wanted}, unknown {list(unexpected)}; "
             "train it again or install the version it was trained with"
+        )
+    mean, deviation = router.series.mean, router.series.deviation
+    wrong = ~(mean.isfinite() & deviation.isfinite() & (deviation > 0.0))
+    if wrong.any():
+        named = [FEATURES[place] for place in wrong.nonzero()[:, 0].tolist()]
+        raise RouterError(
+            f"{name} has no usable scaler for {', '.join(named)}: means must be finite, deviations "
+            "positive; save or fetch it again"
         )
 
 

@@ -21,6 +21,7 @@ from mmdrex.router import storage
 from mmdrex.router.config import MMDREXConfig
 from mmdrex.router.router import ADAPTER, Router
 
+SCALER = ("series.mean", "series.deviation")
 STATE = "trainer_state.json"  # what Trainer writes last: a checkpoint without it is not whole
 
 
@@ -68,8 +69,43 @@ def same_run(checkpoint: Path, stage: str, record: Mapping[str, Any]) -> None:
         raise ValueError(f"{checkpoint} can't be resumed with another {told}")
 
 
+def check_fits(router: Router, folder: Path) -> None:
+    """Refuse a checkpoint of other rules, features or scaler than the router's, and name them.
+
+    Raises
+    ------
+    ValueError
+        With every difference.
+    """
+    theirs, ours = MMDREXConfig.from_pretrained(folder), router.config
+    told = [
+        f"{name} (was {getattr(theirs, name)}, is {getattr(ours, name)})"
+        for name in ("experts", "rules", "features", "lookback", "patch", "lora_layers")
+        if getattr(theirs, name) != getattr(ours, name)
+    ]
+    kept, own = load_file(folder / storage.WEIGHTS), storage.own_weights(router)
+    told += [f"{name} (missing)" for name in sorted(own.keys() - kept.keys())]
+    told += [f"{name} (unknown)" for name in sorted(kept.keys() - own.keys())]
+    for name in sorted(own.keys() & kept.keys()):
+        was, now = kept[name], own[name]
+        if was.shape != now.shape:
+            told.append(f"{name} (was of shape {tuple(was.shape)}, is {tuple(now.shape)})")
+        elif name in SCALER and not torch.equal(was.float(), now.float()):
+            place = int((was.float() != now.float()).nonzero()[0])
+            told.append(
+                f"{name} of the feature {ours.features[place]} "
+                f"(was {was[place]:.6g}, is {now[place]:.6g})"
+            )
+    if told:
+        raise ValueError(
+            f"{folder} does not fit the router it is to go on with: {'; '.join(told)}; "
+            "go on with the code and the router it was made with"
+        )
+
+
 def load_weights(router: Router, folder: Path) -> None:
-    """Set adapters, heads, projection and scaler to those of a saved router of the same shape."""
+    """Set adapters, heads, projection and scaler to those of a saved router that fits."""
+    check_fits(router, folder)
     for adapter in (ADAPTER, *router.config.experts):
         state = load_file(folder / adapter / "adapter_model.safetensors")
         set_peft_model_state_dict(router.vlm, state, adapter)
@@ -83,9 +119,9 @@ def write_final(router: Router, out: Path) -> None:
     That file marks a router: a run that is killed on the way leaves none by its name.
     """
     out.mkdir(parents=True, exist_ok=True)
-    (out / "config.json").unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory(dir=out, prefix=".router") as folder:
+    with disk_errors(out), tempfile.TemporaryDirectory(dir=out, prefix=".router") as folder:
         storage.write_router(router, Path(folder))
+        (out / "config.json").unlink(missing_ok=True)
         files = sorted(Path(folder).iterdir(), key=lambda path: path.name == "config.json")
         for path in files:
             with replacing(out / path.name) as place:
@@ -103,21 +139,21 @@ def copy_adapter(router: Router) -> None:
 def keep_batch(batch: Mapping[str, torch.Tensor], path: Path) -> Path:
     """Write a batch for inspection and return its path."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in batch.items()}
-    with replacing(path) as aside:
+    with disk_errors(path.parent), replacing(path) as aside:
         save_file(tensors, aside)
     return path
 
 
 @contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Say in one line that a checkpoint can't be written; torch and safetensors have own errors."""
+    """Say in one line that a folder can't be written to; torch and safetensors have own errors."""
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         kept = last_checkpoint(folder)
-        whole = "none was written before" if kept is None else f"{kept} is intact"
-        raise OSError(f"no checkpoint can be written to {folder} ({reason}); {whole}") from error
+        whole = "there is no checkpoint" if kept is None else f"the checkpoint {kept} is intact"
+        raise OSError(f"nothing can be written to {folder} ({reason}); {whole}") from error
 
 
 def code_version() -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from mmdrex.data.costs import Costs
+from mmdrex.data.files import reserve
 from mmdrex.router.cache import digest
 from mmdrex.training.windows import Prices, RuleTargets, outcomes
 from strategies.rule import Rule
@@ -94,6 +95,9 @@ def write_table(
     np.save(folder / "windows.npy", windows)
     figures = open_memmap(folder / "figures.npy", "w+", np.float64, (len(FIGURES), count, rules))
     returns = open_memmap(folder / "returns.npy", "w+", np.float32, (count, rules, window))
+    for name in ("figures", "returns"):
+        path = folder / f"{name}.npy"
+        reserve(path, path.stat().st_size)
     row = 0
     for prices, raw in tqdm(
         _batches(list(assets.values()), starts, pool, window),

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate.utils import wait_for_everyone
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
-from transformers import TrainerCallback, get_scheduler
+from transformers import TrainerCallback
 from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 from transformers.trainer_callback import (
     CallbackHandler,
@@ -35,6 +34,7 @@ from mmdrex.data.costs import COSTS
 from mmdrex.data.windows import first_decision
 from mmdrex.observation.observation import Observer
 from mmdrex.router.router import Router
+from mmdrex.router.storage import weights_digest
 from mmdrex.training.arguments import given_settings
 from mmdrex.training.centring import centre
 from mmdrex.training.checkpoints import (
@@ -46,19 +46,18 @@ from mmdrex.training.checkpoints import (
 )
 from mmdrex.training.episodes import Schedule, schedule
 from mmdrex.training.fusing import fuse
+from mmdrex.training.history import earlier_runs
 from mmdrex.training.language import modal_processor
+from mmdrex.training.learner import Learner
 from mmdrex.training.oracle import Oracle, build_oracle
 from mmdrex.training.rl_checkpoints import (
     STAGE,
-    Agents,
-    agents,
     forget,
     load_state,
     run_record,
     save,
 )
-from mmdrex.training.rl_config import RLConfig
-from mmdrex.training.rl_config import rl_config as rl_config
+from mmdrex.training.rl_config import RLConfig, rl_config
 from mmdrex.training.rollout import Rewards, Rollout
 from mmdrex.training.sft import training_assets
 from mmdrex.training.trade import Trade
@@ -111,18 +110,22 @@ def train_rl(
         If the loss is not a number; the batch lies in the output folder.
     """
     out = Path(str(config.output_dir))
+    start = weights_digest(router.state_dict())
     prepare(router, config)
     visits = _visits(oracle, fit, config)
     updates = len(visits.rows) // config.update_every
-    record = run_record(router, oracle, visits, select, config)
-    named = agents(router, config.train_router, config.train_experts)
-    optimizer, scheduler = _learning(named, updates, config)
-    state = TrainerState(max_steps=updates)
+    record = run_record(router, oracle, visits, select, config, start)
+    learner = Learner.of(router, updates, config)
+    state = TrainerState()
     checkpoint = checkpoint_asked(out, config.resume_from_checkpoint)
     if checkpoint is not None:
         same_run(checkpoint, STAGE, record)
-        state = load_state(checkpoint, router, named, optimizer, scheduler)
-    router.config.training = {**_earlier(router.config.training), STAGE: record}
+        state = load_state(checkpoint, router, learner)
+    _told_apart(state, updates, config)
+    router.config.training = {
+        **earlier_runs(router.config.training, (STAGE,)),
+        STAGE: record,
+    }
     outcomes = oracle.dates(np.append(np.unique(visits.rows), select))
     router.config.trained = seen_dates(outcomes, router.config.trained)
 
@@ -135,58 +138,57 @@ def train_rl(
         )
     if config.train_router and checkpoint is None:
         centre(router, trunks, np.unique(visits.rows), config)
-    rewards = Rewards(router, oracle, config)
-    trade = Trade(router, oracle, trunks, select, rewards, config)
+    trade = Trade(router, oracle, trunks, select, Rewards(router, oracle, config), config)
     handler = CallbackHandler(
         [DefaultFlowCallback, *get_reporting_integration_callbacks(config.report_to), *callbacks],
         router,
         router.processor,
-        optimizer,
-        scheduler,
+        learner.optimizer,
+        learner.scheduler,
     )
     control = handler.on_train_begin(config, state, TrainerControl())
-    bar = tqdm(total=updates, initial=state.global_step, desc="trading", disable=not progress)
+    silent = not (progress and state.is_world_process_zero)
+    bar = tqdm(total=updates, initial=state.global_step, desc="trading", disable=silent)
     shown: dict[str, str] = {}
-    for update in range(state.global_step, updates):
+    while state.global_step < updates and not control.should_training_stop:
+        update = state.global_step
         # One generator per update: a resumed run draws what an undisturbed one draws.
         rng = np.random.default_rng([config.seed, update])
         steps = visits.part(update * config.update_every, (update + 1) * config.update_every)
         rollout = trade.roll_out(steps, rng)
-        figures = learn(router, trunks, rollout, named, optimizer, scheduler, config, rng, update)
+        figures = learn(router, trunks, rollout, learner, config, rng, update)
         figures |= _rollout_figures(rollout)
         state.global_step = update + 1
         state.epoch = (update + 1) / updates
         control = handler.on_step_end(config, state, control)
-        last = update + 1 == updates or control.should_training_stop
-        due = (update + 1) % int(config.save_steps) == 0 or last
+        # What is kept is scored, so that the best can be chosen; what ends is kept.
+        due = control.should_save or control.should_evaluate or control.should_training_stop
         if due:
             figures |= trade.on_select()
             _note_best(state, figures["select_reward"])
             control = handler.on_evaluate(config, state, control, figures)
-        if due or (update + 1) % int(config.logging_steps) == 0:
+        if due or control.should_log:
             state.log_history.append({**figures, "step": update + 1})
             control = handler.on_log(config, state, control, figures)
-        if due and config.should_save:
-            save(out, router, named, optimizer, scheduler, state, config.save_total_limit)
+        if due:
+            if config.should_save:
+                save(out, router, learner, state, config.save_total_limit)
             control = handler.on_save(config, state, control)
         shown |= {SHOWN[name]: f"{value:.3f}" for name, value in figures.items() if name in SHOWN}
         bar.set_postfix(shown)
         bar.update()
-        if last:
-            break
     bar.close()
     handler.on_train_end(config, state, control)
     _finish(router, state, record, config)
     return state
 
 
-def _earlier(training: dict[str, Any]) -> dict[str, Any]:
-    """Return what made a router so far, an earlier run of this stage under its number."""
-    run = 1 + sum(name.startswith(f"{STAGE}, run") for name in training)
-    return {
-        f"{STAGE}, run {run}" if name == STAGE else name: record
-        for name, record in training.items()
-    }
+def _told_apart(state: TrainerState, updates: int, config: RLConfig) -> None:
+    """Tell a run's state how long it is, how often it reports, and which process it is of."""
+    state.max_steps = updates
+    state.compute_steps(config, updates)
+    state.is_world_process_zero = config.process_index == 0
+    state.is_local_process_zero = config.local_process_index == 0
 
 
 def _visits(oracle: Oracle, fit: NDArray[np.bool_], config: RLConfig) -> Schedule:
@@ -203,34 +205,12 @@ def _visits(oracle: Oracle, fit: NDArray[np.bool_], config: RLConfig) -> Schedul
     return visits.part(0, limit) if config.max_steps > 0 else visits
 
 
-def _learning(
-    named: Agents, updates: int, config: RLConfig
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """Return AdamW, with a rate for adapters and one for heads, and the rates' course."""
-    learning = {path: parameter for own in named.values() for path, parameter in own.items()}
-    heads = [parameter for path, parameter in learning.items() if path.startswith("heads.")]
-    adapters = [parameter for path, parameter in learning.items() if not path.startswith("heads.")]
-    heads_rate = config.heads_learning_rate
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": adapters},
-            {"params": heads, "lr": config.learning_rate if heads_rate is None else heads_rate},
-        ],
-        config.learning_rate,
-        (config.adam_beta1, config.adam_beta2),
-        config.adam_epsilon,
-        config.weight_decay,
-    )
-    steps = updates * config.update_every * max(config.ppo_epochs, config.router_epochs)
-    warmup = config.get_warmup_steps(steps)
-    return optimizer, get_scheduler(config.lr_scheduler_type, optimizer, warmup, steps)
-
-
 def _finish(router: Router, state: TrainerState, record: dict[str, Any], config: RLConfig) -> None:
     """Give the router the weights of the best checkpoint and write it."""
     out = Path(str(config.output_dir))
     wait_for_everyone()
-    load_weights(router, out / f"checkpoint-{state.best_global_step}")
+    if state.best_metric is not None:  # a callback may stop a run before anything is kept
+        load_weights(router, out / f"checkpoint-{state.best_global_step}")
     router.requires_grad_(False)
     router.config.training[STAGE] = {
         **record,
@@ -277,6 +257,8 @@ def _note_best(state: TrainerState, reward: float) -> None:
 
 def run(config: RLConfig, progress: bool = True) -> TrainerState:
     """Train as the settings say: load router and prices, build the oracle, loop."""
+    if not config.data:
+        raise ValueError("data is missing: a folder of CSV prices, or simulated:COUNT")
     router = Router.from_pretrained(config.init, seed=config.seed)
     missing = [rule for rules in router.rules.values() for rule in rules if rule not in POOL]
     if missing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,22 @@ TINY: dict[str, Any] = {
     "router_epochs": 2,
     "bf16": True,
 }
+# Settings of ``TrainingArguments`` that this loop knows nothing of: better refused than ignored.
+UNUSED = (
+    "optim",
+    "optim_args",
+    "fp16",
+    "gradient_accumulation_steps",
+    "gradient_checkpointing",
+    "num_train_epochs",
+    "torch_compile",
+    "deepspeed",
+    "fsdp",
+    "label_smoothing_factor",
+    "load_best_model_at_end",
+    "metric_for_best_model",
+    "neftune_noise_alpha",
+)
 
 
 @dataclass
@@ -154,6 +170,10 @@ class RLConfig(TrainingArguments):
 
     def __post_init__(self) -> None:
         """Check what no run could use."""
+        usual = {one.name: one.default for one in fields(TrainingArguments)}
+        unused = [name for name in UNUSED if getattr(self, name) != usual[name]]
+        if unused:
+            raise ValueError(f"stage 2 has no use for {', '.join(unused)}; leave them out")
         super().__post_init__()  # type: ignore[no-untyped-call]  # transformers leaves it so
         for name in ("fit_split", "select_split"):
             if getattr(self, name) not in SPLITS:
@@ -171,7 +191,7 @@ class RLConfig(TrainingArguments):
                 f"modalities are one of {', '.join(MODALITIES)}, not {self.modalities!r}"
             )
         counts = ("window", "stride", "max_episodes", "episode_windows", "update_every")
-        for name in (*counts, "ppo_epochs", "draws", "save_steps"):
+        for name in (*counts, "ppo_epochs", "draws"):
             value = getattr(self, name)
             if value < 1 or value != int(value):
                 raise ValueError(f"{name} must be a whole number of at least 1, not {value}")

@@ -16,8 +16,8 @@ from mmdrex.errors import LossError
 from mmdrex.router.heads import Outputs
 from mmdrex.router.router import ADAPTER, Router
 from mmdrex.training.checkpoints import keep_batch
+from mmdrex.training.learner import Agents, Learner
 from mmdrex.training.losses import expert_loss, router_loss
-from mmdrex.training.rl_checkpoints import Agents
 from mmdrex.training.rl_config import RLConfig
 from mmdrex.training.rollout import Rollout
 from mmdrex.training.trunks import Trunks, by_length, outputs
@@ -34,9 +34,7 @@ def learn(
     router: Router,
     trunks: Trunks,
     rollout: Rollout,
-    named: Agents,
-    optimizer: torch.optim.Optimizer,
-    scheduler: Any,
+    learner: Learner,
     config: RLConfig,
     rng: np.random.Generator,
     update: int,
@@ -48,7 +46,7 @@ def learn(
     for epoch in range(max(config.ppo_epochs, config.router_epochs)):
         active = [
             name
-            for name in named
+            for name in learner.named
             if epoch < (config.router_epochs if name == ADAPTER else config.ppo_epochs)
         ]
         order = rng.permutation(count)
@@ -56,17 +54,20 @@ def learn(
             continue
         for start in range(0, count, size):
             samples = order[start : start + size]
-            optimizer.zero_grad(set_to_none=True)
+            learner.optimizer.zero_grad(set_to_none=True)
             loss = _backward(router, trunks, rollout, samples, active, config)
-            loss = _summed({name: named[name] for name in active}, loss, config.world_size)
+            loss = _summed({name: learner.named[name] for name in active}, loss, config.world_size)
             if not np.isfinite(loss):
                 raise LossError(_keep(rollout, samples, loss, update, config))
             for name in active:
-                nn.utils.clip_grad_norm_(list(named[name].values()), config.max_grad_norm)
-            optimizer.step()
-            scheduler.step()
+                nn.utils.clip_grad_norm_(list(learner.named[name].values()), config.max_grad_norm)
+            learner.optimizer.step()
+            learner.scheduler.step()
             losses.append(loss)
-    return {"loss": float(np.mean(losses)), "learning_rate": float(scheduler.get_last_lr()[0])}
+    return {
+        "loss": float(np.mean(losses)),
+        "learning_rate": float(learner.scheduler.get_last_lr()[0]),
+    }
 
 
 def _backward(

@@ -1,6 +1,6 @@
 import pytest
 
-from mmdrex.data.files import replacing
+from mmdrex.data.files import replacing, reserve
 
 
 def test_file_appears_only_when_the_block_is_done(tmp_path):
@@ -63,3 +63,12 @@ def test_file_and_folder_replace_each_other(tmp_path, old):
 def test_block_that_writes_nothing_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing was written"), replacing(tmp_path / "a"):
         pass
+
+
+def test_reserved_bytes_are_there_and_nothing_is_overwritten(tmp_path):
+    path = tmp_path / "folder" / "file"
+    reserve(path, 5000)
+    assert path.stat().st_size == 5000 and path.stat().st_blocks * 512 >= 5000
+    path.write_bytes(b"kept")
+    reserve(path, 9)
+    assert path.read_bytes() == b"kept" + bytes(5)

@@ -2,6 +2,7 @@ import json
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,6 +146,31 @@ def test_a_router_with_a_file_missing_is_refused_by_name(
     router.save_pretrained(str(tmp_path / "saved"))
     (tmp_path / "saved" / lost).unlink()
     with pytest.raises(RouterError, match=lost):
+        Router.from_pretrained(str(tmp_path / "saved"))
+
+
+@pytest.mark.parametrize(
+    ("key", "change", "said"),
+    [
+        ("series.deviation", lambda value: value * 0.0, "no usable scaler for close, high"),
+        ("series.mean", lambda value: value * np.nan, "no usable scaler for close, high"),
+        ("series.mean", lambda value: value[:-1].clone(), r"series.mean is of shape \(16,\), not"),
+        (
+            "heads.policies.position.weight",
+            lambda value: value[:2].clone(),
+            r"policies.position.weight is of shape \(2, 256\), not \(3, 256\)",
+        ),
+    ],
+)
+def test_weights_that_fit_nothing_are_refused_by_name(
+    router: Router, tmp_path: Path, key: str, change: Any, said: str
+) -> None:
+    router.save_pretrained(str(tmp_path / "saved"))
+    path = tmp_path / "saved" / "model.safetensors"
+    state = load_file(path)
+    state[key] = change(state[key])
+    save_file(state, path)
+    with pytest.raises(RouterError, match=said):
         Router.from_pretrained(str(tmp_path / "saved"))
 
 

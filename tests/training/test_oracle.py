@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 from multiprocessing import get_context
 
 import numpy as np
@@ -188,6 +190,16 @@ def test_two_processes_share_one_table(assets, tmp_path, oracle):
         totals = pool.starmap(_total, [(assets, tmp_path)] * 2)
     assert totals == [float(oracle.figure("total").sum())] * 2
     assert len([p for p in tmp_path.iterdir() if p.is_dir()]) == 1
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(assets, tmp_path, monkeypatch):
+    def full(descriptor, offset, size):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match=r"MiB can't be kept \(No space left on device\)"):
+        build_oracle(assets, SMALL, COSTS, folder=tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.suffix == ".npy"]
 
 
 def test_no_window_at_all_is_one_sentence(tmp_path):

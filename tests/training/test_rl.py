@@ -1,19 +1,21 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from scipy.special import softmax
 from transformers import HfArgumentParser, TrainerCallback
+from transformers.trainer_callback import TrainerState
 
 from mmdrex.data.simulated import simulated_bars
 from mmdrex.errors import LossError
 from mmdrex.observation.observation import Observer
 from mmdrex.router.router import ADAPTER, Router
-from mmdrex.training import update
+from mmdrex.training import rl, update
 from mmdrex.training.episodes import schedule
 from mmdrex.training.oracle import build_oracle
 from mmdrex.training.oracle_table import FIGURES
@@ -322,6 +324,123 @@ def test_other_settings_do_not_resume_a_run(start, oracle, tmp_path):
             train(start, oracle, tmp_path, max_steps=1, **other)
 
 
+def _edit(path, change):
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+
+
+def _edit_weights(path, change):
+    state = load_file(path)
+    change(state)
+    save_file(state, path)
+
+
+def _other_rule(folder):
+    _edit(
+        folder / "config.json",
+        lambda one: one["rules"].__setitem__(0, ["ma_cross", "hull", "turtle"]),
+    )
+
+
+def _other_feature(folder):
+    _edit(folder / "config.json", lambda one: one["features"].__setitem__(0, "opening"))
+
+
+def _other_scaler(folder):
+    _edit_weights(
+        folder / "model.safetensors", lambda state: state["series.deviation"][0].fill_(7.0)
+    )
+
+
+def _no_scaler(folder):
+    _edit_weights(folder / "model.safetensors", lambda state: state.pop("series.mean"))
+
+
+def _smaller_head(folder):
+    def cut(state):
+        state["heads.policies.trend.weight"] = state["heads.policies.trend.weight"][:2].clone()
+
+    _edit_weights(folder / "model.safetensors", cut)
+
+
+@pytest.mark.parametrize(
+    ("alter", "said"),
+    [
+        (_other_rule, r"rules \(was .*hull.*, is .*momentum"),
+        (_other_feature, r"features \(was \['opening'"),
+        (_other_scaler, r"series.deviation of the feature close \(was 7, is "),
+        (_no_scaler, r"series.mean \(missing\)"),
+        (_smaller_head, r"heads.policies.trend.weight \(was of shape \(2, 64\), is \(3, 64\)\)"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused_with_the_difference(
+    start, oracle, tmp_path, alter, said
+):
+    train(start, oracle, tmp_path, max_steps=2)
+    alter(tmp_path / "checkpoint-2")
+    with pytest.raises(ValueError, match=rf"checkpoint-2 does not fit .*{said}"):
+        train(start, oracle, tmp_path, max_steps=2, resume_from_checkpoint="true")
+
+
+def test_a_run_is_not_resumed_from_another_start(start, oracle, tmp_path):
+    train(start, oracle, tmp_path / "run", max_steps=1)
+    train(start, oracle, tmp_path / "other", max_steps=1)
+    with pytest.raises(ValueError, match="can't be resumed with another start"):
+        train(
+            *(tmp_path / "other", oracle, tmp_path / "run"),
+            max_steps=1,
+            resume_from_checkpoint="true",
+        )
+
+
+class Ask(TrainerCallback):
+    """Asks for what the settings don't, and remembers what came."""
+
+    def __init__(self, **asked):
+        self.asked, self.seen = asked, []
+
+    def on_step_end(self, args, state, control, **kwargs):
+        for name, step in self.asked.items():
+            if state.global_step == step:
+                setattr(control, name, True)
+
+    def on_save(self, args, state, control, **kwargs):
+        self.seen.append(("save", state.global_step))
+
+    def on_log(self, args, state, control, **kwargs):
+        self.seen.append(("log", state.global_step))
+
+
+def test_callbacks_steer_the_loop(start, oracle, tmp_path):
+    ask = Ask(should_log=2, should_save=3, should_training_stop=5)
+    _, state = train(
+        *(start, oracle, tmp_path, [ask]), max_steps=8, save_steps=8, logging_steps=100
+    )
+    assert ask.seen == [("log", 2), ("log", 3), ("save", 3), ("log", 5), ("save", 5)]
+    assert state.global_step == 5 and state.best_global_step in (3, 5)
+    assert {path.name for path in tmp_path.glob("checkpoint-*")} == {"checkpoint-3", "checkpoint-5"}
+
+
+def test_shares_of_a_run_count_as_in_trainer(start, oracle, tmp_path):
+    ask = Ask()
+    train(start, oracle, tmp_path, [ask], max_steps=4, save_steps=0.5, logging_steps=0.5)
+    assert [step for what, step in ask.seen if what == "save"] == [2, 4]
+
+
+def test_one_process_of_many_reports(tmp_path):
+    config, state = settings(tmp_path), TrainerState()
+    for index in (0, 1):
+        told = SimpleNamespace(
+            **{name: getattr(config, name) for name in ("logging_steps", "eval_steps")},
+            save_steps=5,
+            process_index=index,
+            local_process_index=index,
+        )
+        rl._told_apart(state, 10, told)
+        assert state.is_world_process_zero == (index == 0)
+
+
 def test_a_loss_that_is_no_number_stops_and_keeps_the_batch(start, oracle, tmp_path, monkeypatch):
     monkeypatch.setattr(update, "router_loss", lambda logits, *rest: logits.sum(dim=1) * np.nan)
     with pytest.raises(LossError, match="the loss is nan at update 0"):
@@ -357,6 +476,10 @@ def test_wrong_settings_are_refused_in_one_sentence(tmp_path):
         rl_config(tmp_path, train_experts=False, train_router=False)
     with pytest.raises(ValueError, match="update_every must be a whole number"):
         rl_config(tmp_path, update_every=0)
+    with pytest.raises(
+        ValueError, match="stage 2 has no use for fp16, gradient_accumulation_steps"
+    ):
+        rl_config(tmp_path, fp16=True, gradient_accumulation_steps=4)
 
 
 def test_markets_that_end_before_select_are_refused(start, oracle, tmp_path):

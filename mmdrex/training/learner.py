@@ -1,0 +1,108 @@
+"""Who learns in stage 2, at what rates, and how that is kept between two processes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import get_scheduler
+
+from mmdrex.router.router import ADAPTER, Router
+from mmdrex.training.rl_config import RLConfig
+
+OPTIMIZER = "optimizer.safetensors"
+SCHEDULER = "scheduler.json"
+Agents = dict[str, dict[str, nn.Parameter]]
+
+
+class Learner(NamedTuple):
+    """The agents' parameters, AdamW and the course of its rates."""
+
+    named: Agents
+    optimizer: torch.optim.Optimizer
+    scheduler: Any
+
+    @classmethod
+    def of(cls, router: Router, updates: int, config: RLConfig) -> Learner:
+        """Return the learner of a whole run; all else in the router is frozen."""
+        named = agents(router, config.train_router, config.train_experts)
+        optimizer = torch.optim.AdamW(
+            _groups(named, config),
+            config.learning_rate,
+            (config.adam_beta1, config.adam_beta2),
+            config.adam_epsilon,
+            config.weight_decay,
+        )
+        steps = updates * config.update_every * max(config.ppo_epochs, config.router_epochs)
+        warmup = config.get_warmup_steps(steps)
+        return cls(
+            named, optimizer, get_scheduler(config.lr_scheduler_type, optimizer, warmup, steps)
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write AdamW's moments in safetensors and the rates' course as JSON."""
+        moments = {
+            f"{path}|{name}": value.detach().cpu().contiguous()
+            for path, parameter in self._parameters()
+            for name, value in self.optimizer.state[parameter].items()
+        }
+        save_file(moments, folder / OPTIMIZER)
+        course = self.scheduler.state_dict()
+        course.pop("lr_lambdas", None)  # functions, which the settings give again
+        (folder / SCHEDULER).write_text(json.dumps(course))
+
+    def load(self, folder: Path) -> None:
+        """Set moments and rates to those kept in a folder."""
+        moments = load_file(folder / OPTIMIZER)
+        for path, parameter in self._parameters():
+            found = {
+                key.split("|")[1]: value
+                for key, value in moments.items()
+                if key.split("|")[0] == path
+            }
+            self.optimizer.state[parameter] = {
+                name: value if name == "step" else value.to(parameter.device)
+                for name, value in found.items()
+            }
+        course = json.loads((folder / SCHEDULER).read_text())
+        self.scheduler.load_state_dict({**self.scheduler.state_dict(), **course})
+        for group, rate in zip(self.optimizer.param_groups, course["_last_lr"], strict=True):
+            group["lr"] = rate
+
+    def _parameters(self) -> list[tuple[str, nn.Parameter]]:
+        return [item for own in self.named.values() for item in own.items()]
+
+
+def agents(router: Router, train_router: bool, train_experts: bool) -> Agents:
+    """Return who learns: agent to its parameters by name, adapter and heads; all else is frozen."""
+    router.requires_grad_(False)
+    names = [ADAPTER] * train_router + list(router.rules) * train_experts
+    named: Agents = {name: {} for name in names}
+    for path, parameter in router.named_parameters():
+        parts = path.split(".")
+        if parts[0] == "vlm" and "lora_" in path:
+            owner = next(part for part in parts if part in (ADAPTER, *router.rules))
+        elif parts[0] == "heads":
+            owner = parts[2] if parts[1] in ("policies", "values") else ADAPTER
+        else:
+            continue
+        if owner in named:
+            parameter.requires_grad_(True)
+            named[owner][path] = parameter
+    return named
+
+
+def _groups(named: Agents, config: RLConfig) -> list[dict[str, Any]]:
+    """Return the adapters' parameters, then the heads', with the rate of each."""
+    learning = [item for own in named.values() for item in own.items()]
+    heads = [parameter for path, parameter in learning if path.startswith("heads.")]
+    adapters = [parameter for path, parameter in learning if not path.startswith("heads.")]
+    rate = config.heads_learning_rate
+    return [
+        {"params": adapters},
+        {"params": heads, "lr": config.learning_rate if rate is None else rate},
+    ]
