@@ -19,22 +19,24 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from mmdrex.data.files import replacing
 from mmdrex.observation.observation import Observation, Observer
-from mmdrex.observation.series import FEATURES
 from mmdrex.router import storage
 from mmdrex.router.backbone import backbone
+from mmdrex.router.cache import digest
 from mmdrex.router.config import MMDREXConfig
 from mmdrex.router.router import Router
+from mmdrex.router.storage import weights_digest
 from mmdrex.router.tiny import fresh_tiny
 from mmdrex.router.vocabulary import LABELS, train_tokenizer
 from mmdrex.training.assets import HELD_OUT
 from mmdrex.training.chart_windows import ChartWindows, chart_windows, simulated_markets
 from mmdrex.training.exam import examine
 from mmdrex.training.labels import UNKNOWN, trend_states
-from mmdrex.training.language import GO_ON, LanguageConfig, see, train_language
+from mmdrex.training.language import GO_ON, LanguageConfig, see_fast, train_language
 from mmdrex.training.vision import VisionConfig, train_vision
 
 log = logging.getLogger(__name__)
@@ -54,7 +56,8 @@ def train_charts(
 ) -> None:
     """Write a ``tiny`` that has been through stage 0 to the folder ``out``.
 
-    The vision tower and the image tokens that an earlier, interrupted run left there are taken up.
+    The vision tower and the image tokens that an earlier, interrupted run left there are taken up
+    if they were made of the same data, settings and seed.
 
     Parameters
     ----------
@@ -77,14 +80,13 @@ def train_charts(
         router = _newborn(markets, observations, out, vision, language, progress)
     else:
         router = _again(init, language)
-    seen_before = out / "seen.safetensors"
-    if seen_before.exists():
-        tokens = load_file(seen_before)["tokens"]
-        log.info("image tokens taken from %s", seen_before)
-    else:
-        tokens = see(router, observations, language.compile, progress)
-        with replacing(seen_before) as aside:
-            save_file({"tokens": tokens}, aside)
+    tower = weights_digest(router.backbone.model.visual.state_dict())
+    key = digest(tower, *(one.drawn for one in observations))
+    kept = _kept(out / "seen.safetensors", key)
+    if kept is None:
+        kept = {"tokens": see_fast(router, observations, language.compile, progress)}
+        _keep(kept, out / "seen.safetensors", key)
+    tokens = kept["tokens"]
     trends = current_trends(markets, observations)
     train_language(router, observations, tokens, trends, language, progress)
     store(router, out / "tiny")
@@ -105,14 +107,13 @@ def _newborn(
     """Return a ``tiny`` with a tokenizer, a scaler and a tower that sees; the rest is random."""
     tokenizer = train_tokenizer(corpus(observations[:PROMPTS]))
     model = fresh_tiny(language.seed)
-    tower = out / "vision.safetensors"
-    if tower.exists():
-        model.model.visual.load_state_dict(load_file(tower))
-        log.info("vision tower taken from %s", tower)
-    else:
+    key = digest(repr(vision), str(language.seed), *_contents(markets))
+    tower = _kept(out / "vision.safetensors", key)
+    if tower is None:
         train_vision(model, chart_windows(markets, "train"), vision, progress)
-        with replacing(tower) as aside:
-            save_file(model.model.visual.state_dict(), aside)
+        _keep(model.model.visual.state_dict(), out / "vision.safetensors", key)
+    else:
+        model.model.visual.load_state_dict(tower)
     known = backbone("tiny")
     config = MMDREXConfig(
         backbone="tiny",
@@ -125,9 +126,35 @@ def _newborn(
     series = np.concatenate([one.series for one in observations[:PROMPTS]])
     router.series.mean.copy_(torch.from_numpy(series.mean(axis=0)))
     router.series.deviation.copy_(torch.from_numpy(series.std(axis=0)))
-    if len(router.series.mean) != len(FEATURES):
-        raise ValueError("the scaler does not fit the features")
     return router
+
+
+def _contents(markets: Mapping[str, pd.DataFrame]) -> list[str | bytes]:
+    """Return symbols, days and prices, for a digest."""
+    parts: list[str | bytes] = []
+    for symbol, bars in markets.items():
+        parts += [symbol, pd.DatetimeIndex(bars.index).to_numpy("datetime64[ns]").tobytes()]
+        parts += [bars[name].to_numpy(np.float64).tobytes() for name in bars.columns]
+    return parts
+
+
+def _keep(tensors: Mapping[str, torch.Tensor], path: Path, key: str) -> None:
+    """Write tensors with the digest of what they were made of."""
+    with replacing(path) as aside:
+        save_file(dict(tensors), aside, metadata={"made of": key})
+
+
+def _kept(path: Path, key: str) -> dict[str, torch.Tensor] | None:
+    """Return the tensors of a file, or None if there is none or it was made of something else."""
+    if not path.exists():
+        return None
+    with safe_open(path, "pt") as file:
+        made_of = (file.metadata() or {}).get("made of")
+    if made_of != key:
+        log.info("%s is of other data, settings or seed; it is made again", path)
+        return None
+    log.info("taken from %s", path)
+    return load_file(path)
 
 
 def _again(init: str, language: LanguageConfig) -> Router:

@@ -68,10 +68,14 @@ GO_ON = LanguageConfig(
 
 
 @torch.inference_mode()
-def see(
+def see_fast(
     router: Router, observations: Sequence[Observation], compiled: bool, progress: bool
 ) -> torch.Tensor:
-    """Return the image tokens of every observation: (N, 128, width), float16."""
+    """Return the image tokens of every observation: (N, 128, width), float16.
+
+    With a fused tower in bfloat16, and nothing kept: ``mmdrex.training.seeing`` keeps what the
+    later stages see.
+    """
     model = router.backbone
     parts = []
     with fast_tower(model.model.visual, compiled):
@@ -122,7 +126,7 @@ def train_language(
     observations : sequence of Observation
         Of the training split.
     tokens : float16 tensor of shape (N, 128, width)
-        Their image tokens, from ``see``.
+        Their image tokens, from ``see_fast``.
     trends : ndarray of int of shape (N,)
         Today's trend in each, an index into ``LABELS``; nothing of what follows.
     """

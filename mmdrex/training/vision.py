@@ -12,18 +12,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import MethodType
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import nn
 from tqdm.auto import trange
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from mmdrex.data.files import replacing
 from mmdrex.router.patches import patchify
 from mmdrex.router.tiny import embed_patches
 from mmdrex.training.chart_windows import (
@@ -120,7 +117,6 @@ def train_vision(
     windows: ChartWindows,
     config: VisionConfig | None = None,
     progress: bool = True,
-    checkpoint: Path | None = None,
 ) -> Reconstruction:
     """Train the vision tower of ``model`` in place and return the heads that read it.
 
@@ -129,8 +125,6 @@ def train_vision(
     model : Qwen2_5_VLForConditionalGeneration
     windows : ChartWindows
         Windows of the training split.
-    checkpoint : path, optional
-        Where the tower is kept every 200 steps.
     """
     settings = config or VisionConfig()
     rng = np.random.default_rng(settings.seed)
@@ -166,9 +160,6 @@ def train_vision(
             nn.utils.clip_grad_norm_(parameters, settings.clip)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            if checkpoint and (step + 1) % 200 == 0:
-                with replacing(checkpoint) as aside:
-                    save_file(tower.state_dict(), aside)
             if step % 20 == 0:
                 close = DRAWN.index("close")
                 bar.set_postfix(
