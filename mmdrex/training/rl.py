@@ -32,6 +32,7 @@ from transformers.trainer_callback import (
 
 from mmdrex.data.costs import COSTS
 from mmdrex.data.windows import first_decision
+from mmdrex.errors import one_line
 from mmdrex.observation.observation import Observer
 from mmdrex.router.router import Router
 from mmdrex.router.storage import weights_digest
@@ -300,4 +301,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line():
+        main()

@@ -1,5 +1,8 @@
 """Settings of both stages: what a user may give, and what is said of all else."""
 
+import runpy
+import sys
+
 import pytest
 
 from mmdrex.training.arguments import checked_settings, given_settings
@@ -54,3 +57,15 @@ def test_settings_given_in_python_are_checked_as_well(tmp_path):
     with pytest.raises(ValueError, match="stride must be a whole number, not 'ten'"):
         sft_config(tmp_path, stride="ten")
     assert sft_config(tmp_path, vision_folder=tmp_path).vision_folder == str(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules")  # they were imported above
+@pytest.mark.parametrize("stage", STAGES)
+def test_modules_end_bad_input_in_one_line(tmp_path, monkeypatch, capsys, stage):
+    (tmp_path / "bad.yaml").write_text("output_dir: out\nstride: ten")
+    monkeypatch.setattr(sys, "argv", [stage, str(tmp_path / "bad.yaml")])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(f"mmdrex.training.{stage}", run_name="__main__")
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and said.count("\n") == 1
+    assert said.endswith("bad.yaml: stride must be a whole number, not 'ten'\n")
