@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from mmdrex.router.vocabulary import LABELS
 from mmdrex.training.labels import COLUMNS
 from mmdrex.training.sft_data import reasons
 from strategies.rule import did_you_mean
+
+log = logging.getLogger(__name__)
 
 SIZE = (840, 672)  # pixels of a chart for people
 KEY = ["symbol", "time"]
@@ -40,8 +43,15 @@ def export_review(
         From ``mmdrex.training.labels.labelled_windows``.
     folder : path
         Made if it does not exist.
+
+    Raises
+    ------
+    ValueError
+        If a ``labels.csv`` lies there that somebody has filled in.
     """
     out = Path(folder)
+    if (out / "labels.csv").exists():
+        _unfilled(out / "labels.csv")
     (out / "charts").mkdir(parents=True, exist_ok=True)
     table = windows.reset_index(drop=True)
     charts, reasoning = [""] * len(table), [""] * len(table)
@@ -61,20 +71,42 @@ def export_review(
     return out / "labels.csv"
 
 
-def read_review(path: str | Path) -> pd.DataFrame:
+def _unfilled(path: Path) -> None:
+    """Refuse to write over a CSV with reviews or comments in it."""
+    texts = read_review(path).reindex(columns=["review", "comment"]).fillna("").astype(str)
+    filled = int(texts.apply(lambda column: column.str.strip() != "").any(axis=1).sum())
+    if filled:
+        raise ValueError(
+            f"{path} holds {filled} filled reviews, which a new export would erase; choose another "
+            "folder or move the file away"
+        )
+
+
+def read_review(path: str | Path, columns: Sequence[str] = KEY) -> pd.DataFrame:
     """Return a CSV of labels, exported or reviewed; a symbol such as 000001 stays a text.
+
+    Parameters
+    ----------
+    path : path
+    columns : sequence of str
+        Those that must be there.
 
     Raises
     ------
     ValueError
-        If ``symbol`` or ``time`` is missing, or a time is no date.
+        If a column is missing, a time is no date, or a window occurs twice.
     """
-    table = pd.read_csv(path, dtype={"symbol": str, "review": str, "comment": str})
-    _require(table, KEY, str(path))
     try:
-        return table.assign(time=pd.to_datetime(table["time"]))
+        table = pd.read_csv(path, dtype={"symbol": str, "review": str, "comment": str})
+    except ValueError as error:  # pandas has many, all of this kind
+        raise ValueError(f"{path} is no CSV of labels: {error}") from None
+    _require(table, [*KEY, *columns], str(path))
+    try:
+        table = table.assign(time=pd.to_datetime(table["time"]))
     except ValueError as error:
         raise ValueError(f"{path}: a time is no date such as 2017-01-31: {error}") from None
+    _once(table, str(path))
+    return table
 
 
 def import_review(
@@ -106,6 +138,9 @@ def import_review(
         For a label that is none, a window that was not exported, one that occurs twice, or a
         column that is missing; the message names the row.
     """
+    _require(original, COLUMNS, "the exported labels")
+    _once(original, "the exported labels")
+    _check_labels(original["label"], "the exported labels")
     base = original.set_index(KEY)
     votes = pd.DataFrame({who: _votes(base, review, who) for who, review in reviews.items()})
     rule = base["label"]
@@ -120,19 +155,31 @@ def import_review(
 def apply_review(windows: pd.DataFrame, reviewed: pd.DataFrame) -> pd.DataFrame:
     """Return windows with the label of reviewed ones in place; the others keep the rule's."""
     _require(reviewed, [*KEY, "label"], "the reviewed labels")
+    _once(reviewed, "the reviewed labels")
+    _check_labels(reviewed["label"], "the reviewed labels")
     keys = zip(reviewed["symbol"], reviewed["time"], strict=True)
     own = dict(zip(keys, reviewed["label"], strict=True))
-    _check_labels(reviewed["label"], "the reviewed labels")
     found = zip(windows["symbol"], windows["time"], windows["label"], strict=True)
-    return windows.assign(label=[own.get((symbol, time), label) for symbol, time, label in found])
+    labels = [own.get((symbol, time), label) for symbol, time, label in found]
+    log.info(
+        "%d of %d reviewed labels are of these windows; %d are not the rule's",
+        matches(windows, reviewed),
+        len(reviewed),
+        int((windows["label"] != labels).sum()),
+    )
+    return windows.assign(label=labels)
+
+
+def matches(windows: pd.DataFrame, reviewed: pd.DataFrame) -> int:
+    """Return how many reviewed labels belong to one of the windows."""
+    known = set(zip(windows["symbol"], windows["time"], strict=True))
+    return sum(key in known for key in zip(reviewed["symbol"], reviewed["time"], strict=True))
 
 
 def _votes(base: pd.DataFrame, review: pd.DataFrame, who: str) -> pd.Series:
     """Return one reviewer's label per window; the rule's where nothing was filled in."""
     _require(review, [*KEY, "review"], who)
-    if review.duplicated(KEY).any():
-        symbol, time = review.loc[review.duplicated(KEY), KEY].iloc[0]
-        raise ValueError(f"{who} holds {symbol} of {time:%Y-%m-%d} twice; leave one row")
+    _once(review, who)
     filled = review.set_index(KEY)["review"].replace("", np.nan).dropna()
     given = filled.astype(str).str.strip().str.lower()
     _check_labels(given, who)
@@ -158,17 +205,25 @@ def _most(votes: pd.DataFrame, rule: pd.Series) -> tuple[list[str], list[bool]]:
 
 
 def _check_labels(given: pd.Series, who: str) -> None:
-    unknown = sorted(set(given) - set(LABELS))
+    unknown = sorted({str(one) for one in given} - set(LABELS))
     if unknown:
         raise ValueError(
             f"{who}: {unknown[0]!r} is no label; write {', '.join(LABELS)} or nothing."
-            f"{did_you_mean(str(unknown[0]), LABELS)}"
+            f"{did_you_mean(unknown[0], LABELS)}"
         )
 
 
 def _require(frame: pd.DataFrame, columns: Sequence[str], who: str) -> None:
-    missing = [name for name in columns if name not in frame.columns]
+    missing = [name for name in dict.fromkeys(columns) if name not in frame.columns]
     if missing:
         raise ValueError(
-            f"no column {missing[0]!r} in {who}; found {', '.join(map(str, frame.columns))}"
+            f"no column {', '.join(map(repr, missing))} in {who}; "
+            f"found {', '.join(map(str, frame.columns))}"
         )
+
+
+def _once(frame: pd.DataFrame, who: str) -> None:
+    """Refuse a window that occurs twice."""
+    if frame.duplicated(KEY).any():
+        symbol, time = frame.loc[frame.duplicated(KEY), KEY].iloc[0]
+        raise ValueError(f"{who} holds {symbol} of {time:%Y-%m-%d} twice; leave one row")

@@ -8,6 +8,7 @@ import talib
 from mmdrex.data.splits import split_range
 from mmdrex.router.vocabulary import LABELS
 from mmdrex.training.labels import (
+    COLUMNS,
     DOWN,
     FLAT,
     UNKNOWN,
@@ -17,7 +18,13 @@ from mmdrex.training.labels import (
     trend_labels,
     trend_states,
 )
-from mmdrex.training.review import apply_review, export_review, import_review, read_review
+from mmdrex.training.review import (
+    apply_review,
+    export_review,
+    import_review,
+    matches,
+    read_review,
+)
 
 WINDOW = 90
 
@@ -163,6 +170,56 @@ def test_a_bad_review_is_refused(exported: Path, change: dict[str, object], mess
         review.loc[0, column] = value
     with pytest.raises(ValueError, match=message):
         import_review(table, {"ann": review})
+
+
+@pytest.mark.parametrize("column", ["review", "comment"])
+def test_an_export_does_not_erase_reviews(
+    exported: Path, markets: dict[str, pd.DataFrame], column: str
+) -> None:
+    windows = labelled_windows(markets, "select", stride=60)
+    export_review(markets, windows, exported.parent)  # nobody has filled anything in
+    table = pd.read_csv(exported).astype({column: object})
+    table.loc[:1, column] = ["up", "down"]
+    table.to_csv(exported, index=False)
+    before = exported.read_bytes()
+    with pytest.raises(ValueError, match=r"labels\.csv holds 2 filled reviews"):
+        export_review(markets, windows, exported.parent)
+    assert exported.read_bytes() == before
+
+
+def test_missing_columns_are_named_with_their_file(exported: Path, tmp_path: Path) -> None:
+    table = read_review(exported)
+    bad = tmp_path / "nolabel.csv"
+    table.drop(columns=["label", "until"]).to_csv(bad, index=False)
+    with pytest.raises(ValueError, match=r"no column 'until', 'label' in .*nolabel\.csv; found"):
+        read_review(bad, COLUMNS)
+    with pytest.raises(ValueError, match="no column 'label' in the exported labels"):
+        import_review(table.drop(columns="label"), {"ann": table})
+    (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(ValueError, match=r"empty\.csv is no CSV of labels"):
+        read_review(tmp_path / "empty.csv")
+
+
+def test_a_window_exported_twice_is_refused(exported: Path, tmp_path: Path) -> None:
+    table = read_review(exported)
+    twice = pd.concat([table, table.iloc[:1]])
+    twice.to_csv(tmp_path / "twice.csv", index=False)
+    with pytest.raises(ValueError, match=r"twice\.csv holds SIM1 of 20\d\d-\d\d-\d\d twice"):
+        read_review(tmp_path / "twice.csv")
+    with pytest.raises(ValueError, match="the exported labels holds SIM1"):
+        import_review(twice, {"ann": table})
+    with pytest.raises(ValueError, match="the reviewed labels holds SIM1"):
+        apply_review(table, twice)
+
+
+def test_labels_are_counted_that_belong_to_windows(
+    exported: Path, markets: dict[str, pd.DataFrame]
+) -> None:
+    reviewed = read_review(exported)
+    windows = labelled_windows(markets, "select", stride=60)
+    assert matches(windows, reviewed) == len(reviewed) == len(windows)
+    assert matches(windows[2:], reviewed) == len(windows) - 2
+    assert matches(windows, reviewed.assign(symbol="other")) == 0
 
 
 def test_a_window_reviewed_twice_is_refused(exported: Path) -> None:
