@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import pandas as pd
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tqdm.auto import tqdm
 
+from mmdrex.data.windows import WINDOW
 from mmdrex.errors import NoReplyError
 from mmdrex.llm import LLM, Message, Request
 from mmdrex.llm.answers import Lower, Text, instructions
 from mmdrex.observation.observation import Observer
-from mmdrex.training.labels import PERIOD, SHARE, STRONG
+from mmdrex.router.vocabulary import LABELS
+from mmdrex.training.labels import FAST, PERIOD, SHARE, SLOW, STRONG
 from mmdrex.training.sft_data import reasons
 
 log = logging.getLogger(__name__)
@@ -31,39 +33,133 @@ NAMES = {"uptrend": "up", "downtrend": "down", "consolidation": "flat"}
 Trend = Annotated[Literal["uptrend", "downtrend", "consolidation"], Lower]
 Level = Annotated[Literal["high", "medium", "low"], Lower]
 Confidence = Annotated[float, Field(ge=0.0, le=1.0)]
+Price = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
 
 
-class CurrentState(BaseModel):
+class Part(BaseModel):
+    """A part of Listing 2: its keys and no others."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class CurrentState(Part):
     """Where the market stands."""
 
     ma5_vs_ma20: Annotated[Literal["above", "below", "close"], Lower]
-    adx_strength: Annotated[Literal["strong", "medium", "weak"], Lower]
-    di_direction: Text
-    trend: Trend
+    estimated_adx_strength: Annotated[Literal["strong", "medium", "weak"], Lower]
+    estimated_di_direction: Text
+    current_trend_assessment: Trend
 
 
-class Indicators(BaseModel):
-    """What each indicator says, a sentence each."""
+class MovingAverages(Part):
+    """What the two averages say."""
 
-    moving_averages: Text
-    adx: Text
-    macd: Text
-    rsi: Text
-    kdj: Text
-    bollinger: Text
-    volume: Text
+    ma5_trend: Text
+    ma20_trend: Text
+    ma_crossover_signals: Text
 
 
-class Days(BaseModel):
+class ADX(Part):
+    """What ADX and DI say."""
+
+    adx_strength: Text
+    di_relationship: Text
+    trend_momentum: Text
+
+
+class MACD(Part):
+    """What MACD says."""
+
+    macd_signal: Text
+    histogram_trend: Text
+    momentum_assessment: Text
+
+
+class RSI(Part):
+    """What RSI says."""
+
+    rsi_level: Text
+    overbought_oversold: Text
+    divergence_signals: Text
+
+
+class KDJ(Part):
+    """What KDJ says."""
+
+    kdj_position: Text
+    crossover_signals: Text
+    momentum_indication: Text
+
+
+class Bollinger(Part):
+    """What the Bollinger bands say."""
+
+    price_position: Text
+    band_width: Text
+    squeeze_expansion: Text
+
+
+class Volume(Part):
+    """What the volume says."""
+
+    volume_trend: Text
+    volume_price_relationship: Text
+    accumulation_distribution: Text
+
+
+class Indicators(Part):
+    """What each indicator says."""
+
+    moving_averages: MovingAverages
+    adx_analysis: ADX
+    macd_analysis: MACD
+    rsi_analysis: RSI
+    kdj_analysis: KDJ
+    bollinger_bands_analysis: Bollinger
+    volume_analysis: Volume
+
+
+class Range(Part):
+    """Between which prices the window stays."""
+
+    high_estimate: Price
+    low_estimate: Price
+
+
+class Levels(Part):
+    """Prices that may hold."""
+
+    resistance_levels: list[Price]
+    support_levels: list[Price]
+
+
+class Prices(Part):
+    """Where the price goes."""
+
+    target_price_90_days_prediction: Price
+    price_range_90_days: Range
+    key_levels: Levels
+    price_confidence: Confidence
+
+
+class Days(Part):
     """Expected bars of the window per state."""
 
     up_days: Count
     down_days: Count
     consolidation_days: Count
 
+    @model_validator(mode="after")
+    def whole(self) -> Self:
+        """Refuse days that are not those of the window."""
+        days = self.up_days + self.down_days + self.consolidation_days
+        if days != WINDOW:
+            raise ValueError(f"the days must add up to {WINDOW}, not {days}")
+        return self
 
-class Prediction(BaseModel):
+
+class Prediction(Part):
     """The trend of the window that follows."""
 
     trend_conclusion: Trend
@@ -72,34 +168,27 @@ class Prediction(BaseModel):
     trend_reasoning: Text
 
 
-class Prices(BaseModel):
-    """Where the price goes."""
-
-    target: float
-    high: float
-    low: float
-    price_confidence: Confidence
-
-
-class Risk(BaseModel):
+class Risk(Part):
     """What could go wrong."""
 
-    trend_reversal: Level
-    volatility: Level
-    factors: list[Text]
+    trend_reversal_risk: Level
+    volatility_expectation: Level
+    key_risk_factors: list[Text]
+    confidence_factors: Text
 
 
-class Annotation(BaseModel):
-    """The reply asked for, in the parts of Listing 2."""
+class Annotation(Part):
+    """The reply asked for: Listing 2's keys, nested as there."""
 
     current_market_state: CurrentState
-    technical_indicators: Indicators
+    technical_indicators_analysis: Indicators
     price_prediction: Prices
-    prediction: Prediction
-    risk: Risk
+    prediction_90_days: Prediction
+    risk_assessment: Risk
+    detailed_analysis: Text
 
 
-def question(observer: Observer, row: int, why: str, window: int) -> Request:
+def question(observer: Observer, row: int, why: str) -> Request:
     """Return what the model is asked about one decision bar: chart, criteria, numbers, form.
 
     Nothing in it is later than the decision bar.
@@ -109,16 +198,19 @@ def question(observer: Observer, row: int, why: str, window: int) -> Request:
     text = "\n".join(
         (
             f"From the candlestick chart and the figures below, say which trend will rule the next "
-            f"{window} trading days.",
+            f"{WINDOW} trading days.",
             "A day counts as",
-            f"- uptrend: MA5 above MA20, ADX({PERIOD}) above {STRONG:.0f} and +DI above -DI;",
-            f"- downtrend: MA5 below MA20, ADX({PERIOD}) above {STRONG:.0f} and -DI above +DI;",
+            f"- uptrend: MA{FAST} above MA{SLOW}, ADX({PERIOD}) above {STRONG:.0f} and +DI above "
+            "-DI;",
+            f"- downtrend: MA{FAST} below MA{SLOW}, ADX({PERIOD}) above {STRONG:.0f} and -DI above "
+            "+DI;",
             "- consolidation: anything else.",
             f"The window is an uptrend or a downtrend if at least {SHARE:.0%} of its days are, "
             "else a consolidation.",
             market,
             f"Now: {why}",
-            f"The expected days must add up to {window}.",
+            "Say something of every indicator and give prices as numbers. The expected days must "
+            f"add up to {WINDOW}; confidences are between 0 and 1.",
             instructions(Annotation),
         )
     )
@@ -131,7 +223,6 @@ def annotate(
     windows: pd.DataFrame,
     llm: LLM,
     lookback: int = 100,
-    window: int = 90,
     progress: bool = False,
 ) -> pd.DataFrame:
     """Return the windows with the model's label in ``review``, as a human reviewer fills it.
@@ -141,33 +232,57 @@ def annotate(
     assets : mapping of str to DataFrame
         Validated bars by symbol.
     windows : DataFrame of shape (N, ...)
-        What ``export_review`` wrote; ``symbol``, ``time`` and ``row`` are read.
+        What ``export_review`` wrote, of windows of 90 bars as Listing 2 wants them; ``symbol``,
+        ``time``, ``row`` and the days are read.
     llm : LLM
         Such as ``LLM.open("openai:gpt-5", ledger="labels.sqlite", max_tokens=4000)``.
-    lookback, window : int
-        Bars of the chart and of the outcome.
+    lookback : int
+        Bars of the chart.
 
     Returns
     -------
     DataFrame of shape (N, ...)
         ``review`` (empty where no usable reply came), ``confidence`` and ``comment`` added.
+
+    Raises
+    ------
+    ValueError
+        If a window is none of these prices, or not of 90 bars; nothing was asked then.
     """
     table = windows.reset_index(drop=True)
+    _check_windows(assets, table)
     review, confidence, comment = ([""] * len(table) for _ in range(3))
     with tqdm(total=len(table), desc="annotating", disable=not progress) as bar:
         for symbol, group in table.groupby("symbol", sort=False):
             bars = assets[str(symbol)]
             observer, why = Observer(bars, str(symbol), lookback, anonymous=True), reasons(bars)
             for place, row in zip(group.index, group["row"], strict=True):
-                asked = question(observer, int(row), why[int(row)], window)
+                asked = question(observer, int(row), why[int(row)])
                 try:
                     reply: Annotation = llm.ask(asked)
                 except NoReplyError as error:
                     log.warning("%s of %s: %s", symbol, observer.index[int(row)], error)
                 else:
-                    said = reply.prediction
+                    said = reply.prediction_90_days
                     review[int(place)] = NAMES[said.trend_conclusion]
                     confidence[int(place)] = f"{said.confidence_level:.2f}"
                     comment[int(place)] = said.trend_reasoning
                 bar.update()
     return table.assign(review=review, confidence=confidence, comment=comment)
+
+
+def _check_windows(assets: Mapping[str, pd.DataFrame], windows: pd.DataFrame) -> None:
+    """Refuse labels of other prices or of another number of bars than the listing's."""
+    days = windows[[f"{name}_days" for name in LABELS]].sum(axis=1)
+    if (days != WINDOW).any():
+        raise ValueError(
+            f"Listing 2 asks about windows of {WINDOW} bars; the labels hold one of "
+            f"{days[days != WINDOW].iloc[0]}"
+        )
+    for symbol, time, row in zip(windows["symbol"], windows["time"], windows["row"], strict=True):
+        index = assets[symbol].index if symbol in assets else ()
+        if not (0 <= row < len(index) and index[row] == time):
+            raise ValueError(
+                f"no window of {symbol} at {time:%Y-%m-%d} in these prices; give those that the "
+                "labels were exported from"
+            )

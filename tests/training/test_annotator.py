@@ -9,29 +9,78 @@ import pytest
 
 from mmdrex.llm import LLM
 from mmdrex.observation.observation import Observer
-from mmdrex.training.annotator import annotate, question
+from mmdrex.training.annotator import Annotation, annotate, question
 from mmdrex.training.labels import labelled_windows
 from mmdrex.training.review import import_review
 from mmdrex.training.sft_data import reasons
 
-GOOD = {
+# MM-DREX, Listing 2, lines 26 to 97: its keys, its nesting, its example numbers.
+LISTING = {
     "current_market_state": {
         "ma5_vs_ma20": "above",
-        "adx_strength": "strong",
-        "di_direction": "+DI leads",
-        "trend": "uptrend",
+        "estimated_adx_strength": "strong",
+        "estimated_di_direction": "+DI leads",
+        "current_trend_assessment": "uptrend",
     },
-    "technical_indicators": dict.fromkeys(
-        ("moving_averages", "adx", "macd", "rsi", "kdj", "bollinger", "volume"), "rising"
-    ),
-    "price_prediction": {"target": 110.0, "high": 120.0, "low": 90.0, "price_confidence": 0.6},
-    "prediction": {
+    "technical_indicators_analysis": {
+        "moving_averages": {
+            "ma5_trend": "rising",
+            "ma20_trend": "rising",
+            "ma_crossover_signals": "none",
+        },
+        "adx_analysis": {
+            "adx_strength": "strong",
+            "di_relationship": "+DI leads",
+            "trend_momentum": "growing",
+        },
+        "macd_analysis": {
+            "macd_signal": "above",
+            "histogram_trend": "rising",
+            "momentum_assessment": "growing",
+        },
+        "rsi_analysis": {
+            "rsi_level": "62",
+            "overbought_oversold": "neither",
+            "divergence_signals": "none",
+        },
+        "kdj_analysis": {
+            "kdj_position": "high",
+            "crossover_signals": "golden",
+            "momentum_indication": "growing",
+        },
+        "bollinger_bands_analysis": {
+            "price_position": "upper half",
+            "band_width": "wide",
+            "squeeze_expansion": "expanding",
+        },
+        "volume_analysis": {
+            "volume_trend": "rising",
+            "volume_price_relationship": "confirms",
+            "accumulation_distribution": "accumulation",
+        },
+    },
+    "price_prediction": {
+        "target_price_90_days_prediction": 150.25,
+        "price_range_90_days": {"high_estimate": 165.00, "low_estimate": 135.50},
+        "key_levels": {
+            "resistance_levels": [160.00, 170.00, 180.00],
+            "support_levels": [140.00, 130.00, 120.00],
+        },
+        "price_confidence": 0.75,
+    },
+    "prediction_90_days": {
         "trend_conclusion": "Uptrend",
-        "confidence_level": 0.7,
-        "expected_trend_days": {"up_days": 50, "down_days": 20, "consolidation_days": 20},
+        "confidence_level": 0.75,
+        "expected_trend_days": {"up_days": 45, "down_days": 30, "consolidation_days": 15},
         "trend_reasoning": "MA5 leads",
     },
-    "risk": {"trend_reversal": "low", "volatility": "medium", "factors": ["rates"]},
+    "risk_assessment": {
+        "trend_reversal_risk": "low",
+        "volatility_expectation": "medium",
+        "key_risk_factors": ["rates"],
+        "confidence_factors": "volume",
+    },
+    "detailed_analysis": "All indicators agree.",
 }
 
 
@@ -46,7 +95,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.asked.append(body)
-        said = self.server.replies.pop(0) if self.server.replies else json.dumps(GOOD)
+        said = self.server.replies.pop(0) if self.server.replies else json.dumps(LISTING)
         choice = {
             "index": 0,
             "finish_reason": "stop",
@@ -110,14 +159,56 @@ def test_a_second_run_asks_nothing(
 def test_a_reply_that_does_not_fit_is_sent_back_with_what_is_wrong(
     server: Server, markets: dict[str, pd.DataFrame], windows: pd.DataFrame, tmp_path: Path
 ) -> None:
-    bad = json.loads(json.dumps(GOOD))
-    bad["prediction"]["trend_conclusion"] = "sideways"
-    bad["prediction"]["confidence_level"] = 7
+    bad = json.loads(json.dumps(LISTING))
+    bad["prediction_90_days"]["trend_conclusion"] = "sideways"
+    bad["prediction_90_days"]["confidence_level"] = 7
     server.replies = [json.dumps(bad)]
     reviewed = annotate(markets, windows[:1], model(server, tmp_path / "calls.sqlite"))
     assert reviewed["review"].tolist() == ["up"] and len(server.asked) == 2
     again = server.asked[1]["messages"][-1]["content"]
     assert "trend_conclusion" in str(again) and "confidence_level" in str(again)
+
+
+def keys(thing: object) -> object:
+    """The keys of nested objects, in their order."""
+    return {k: keys(v) for k, v in thing.items()} if isinstance(thing, dict) else None
+
+
+def test_the_form_has_the_listings_keys_and_no_others() -> None:
+    read = Annotation.model_validate(LISTING).model_dump()
+    assert json.dumps(keys(read)) == json.dumps(keys(LISTING))
+    with pytest.raises(ValueError, match="mood"):
+        Annotation.model_validate({**LISTING, "mood": "good"})
+    for part in LISTING:
+        with pytest.raises(ValueError, match=part):
+            Annotation.model_validate({k: v for k, v in LISTING.items() if k != part})
+
+
+def test_days_that_do_not_add_up_are_sent_back(
+    server: Server, markets: dict[str, pd.DataFrame], windows: pd.DataFrame, tmp_path: Path
+) -> None:
+    bad = json.loads(json.dumps(LISTING))
+    bad["prediction_90_days"]["expected_trend_days"]["up_days"] = 46
+    server.replies = [json.dumps(bad)]
+    reviewed = annotate(markets, windows[:1], model(server, tmp_path / "calls.sqlite"))
+    assert reviewed["review"].tolist() == ["up"] and len(server.asked) == 2
+    assert "the days must add up to 90, not 91" in str(server.asked[1]["messages"][-1])
+
+
+def test_labels_of_other_prices_are_refused_before_anything_is_asked(
+    server: Server, markets: dict[str, pd.DataFrame], windows: pd.DataFrame, tmp_path: Path
+) -> None:
+    asks = model(server, tmp_path / "calls.sqlite")
+    for other in (
+        {"SIM9": markets["SIM1"]},  # another symbol
+        {"SIM1": markets["SIM1"].iloc[:100]},  # too few bars
+        {"SIM1": markets["SIM1"].iloc[1:]},  # other days
+    ):
+        with pytest.raises(ValueError, match=r"no window of SIM1 at .* in these prices"):
+            annotate(other, windows, asks)
+    with pytest.raises(ValueError, match="windows of 90 bars; the labels hold one of 91"):
+        annotate(markets, windows.assign(up_days=windows["up_days"] + 1), asks)
+    assert not server.asked
 
 
 def test_a_window_without_a_usable_reply_stays_empty(
@@ -133,7 +224,7 @@ def test_the_question_knows_nothing_later_and_names_no_asset(
 ) -> None:
     bars, row = markets["SIM1"], 500
     asked = [
-        question(Observer(part, "SIM1", anonymous=True), row, reasons(part)[row], 90)
+        question(Observer(part, "SIM1", anonymous=True), row, reasons(part)[row])
         for part in (bars, bars.iloc[: row + 1])
     ]
     assert asked[0].digest == asked[1].digest and "SIM1" not in asked[0].text
