@@ -1,4 +1,4 @@
-"""A folder of prices, and which of its assets reading charts is tested on."""
+"""A folder or file of prices, and which of its assets reading charts is tested on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pandas as pd
 
 from mmdrex.data.bars import load_bars
 from mmdrex.errors import BarsError
+from strategies.rule import did_you_mean
 
 NOT_PRICES = ("manifest.csv",)
 # Never seen while learning to read charts, two or three of each market, so that the figures are
@@ -19,16 +20,27 @@ HELD_OUT = (
 
 
 def load_folder(folder: str | Path) -> dict[str, pd.DataFrame]:
-    """Return the bars of every CSV file below a folder, by symbol.
+    """Return the bars of every CSV file below a folder, by symbol; a file is one asset.
 
     The symbol is the file's name, with its folder's before it where two files share one.
 
     Raises
     ------
     BarsError
-        If there is no price file, or one that can't be used.
+        If there is no such folder, no price file in it, or one that can't be used.
     """
-    files = sorted(path for path in Path(folder).rglob("*.csv") if path.name not in NOT_PRICES)
+    place = Path(folder)
+    if place.is_file():
+        bars = load_bars(place)
+        return {str(bars.attrs["symbol"]): bars}
+    if not place.is_dir():
+        beside = place.parent.iterdir() if place.parent.is_dir() else ()
+        known = [f"simulated:{place.name.partition(':')[2]}", *map(str, beside)]
+        raise BarsError(
+            f"no folder or file {folder}; give one that holds prices, or simulated:40."
+            f"{did_you_mean(str(folder), known)}"
+        )
+    files = sorted(path for path in place.rglob("*.csv") if path.name not in NOT_PRICES)
     if not files:
         raise BarsError(f"no .csv file of prices below {folder}; give the folder that holds them")
     count = Counter(path.stem for path in files)

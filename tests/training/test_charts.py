@@ -168,6 +168,19 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path, marke
     assert sorted(load_folder(tmp_path)) == ["AU", "futures/MA", "stocks/MA"]
 
 
+def test_a_file_is_one_asset(tmp_path: Path, market):
+    market.to_csv(tmp_path / "AAA.csv", index_label="date")
+    assert list(load_folder(tmp_path / "AAA.csv")) == ["AAA"]
+
+
+def test_a_folder_that_is_not_there_is_named_with_the_right_one(tmp_path: Path):
+    (tmp_path / "prices").mkdir()
+    with pytest.raises(BarsError, match=r"no folder or file .*Did you mean '.*prices'"):
+        load_folder(tmp_path / "price")
+    with pytest.raises(BarsError, match="Did you mean 'simulated:3'"):
+        load_folder("simulatd:3")
+
+
 @pytest.mark.slow
 def test_stage_0_writes_a_router_that_loads_and_takes_up_an_earlier_tower(tmp_path: Path, market):
     vision = VisionConfig(steps=2, batch=2, compile=False)
