@@ -6,6 +6,7 @@ follows is why: the current state, the days per state of the outcome, one line o
 
 from __future__ import annotations
 
+import io
 import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +18,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from mmdrex.data.files import replacing
 from mmdrex.observation.observation import Observation, Observer
 from mmdrex.router.processor import ANSWER, MMDREXProcessor
 from mmdrex.router.vocabulary import LABELS, SERIES_TOKEN
@@ -31,6 +33,23 @@ LICENSED = (
     "these charts and figures show prices whose licence may forbid passing them on; keep the "
     "data set to yourself"
 )
+
+
+# How LLaMA-Factory reads samples.jsonl: https://github.com/hiyouga/LLaMA-Factory, data/README.md
+LLAMA_FACTORY = {
+    "mmdrex": {
+        "file_name": "samples.jsonl",
+        "formatting": "sharegpt",
+        "columns": {"messages": "messages", "images": "images"},
+        "tags": {
+            "role_tag": "role",
+            "content_tag": "content",
+            "user_tag": "user",
+            "assistant_tag": "assistant",
+            "system_tag": "system",
+        },
+    }
+}
 
 
 @dataclass(frozen=True)
@@ -137,6 +156,11 @@ def to_dataset(
     Dataset of N rows
         ``images`` (two), ``messages`` (user: two images, series tokens, prompt; assistant: the
         answer), ``series`` (lookback, 17), ``label``, ``symbol``, ``time``.
+
+    Notes
+    -----
+    Only a router reads the series: for another model take a processor with the modalities VL,
+    whose prompts hold no series tokens.
     """
     from datasets import ClassLabel, Dataset, Features, Image, List, Value
 
@@ -155,7 +179,7 @@ def to_dataset(
     )
 
     columns: dict[str, list[Any]] = {
-        "images": [_images(one, processor) for one in samples],
+        "images": [[{"bytes": p, "path": None} for p in _pngs(one, processor)] for one in samples],
         "messages": [_messages(one, processor) for one in samples],
         "series": [one.observation.series for one in samples],
         "label": [one.label for one in samples],
@@ -173,8 +197,10 @@ def write_jsonl(
 ) -> Path:
     """Write ``samples.jsonl`` and its charts below a folder and return the file's path.
 
-    A line holds ``messages`` and ``images``: the form of LLaMA-Factory (an ``<image>`` in the
-    user's text per path) and of TRL. Paths are relative to the folder.
+    A line holds ``messages`` and ``images`` in the form of LLaMA-Factory (an ``<image>`` in the
+    user's text per path), which finds them by the ``dataset_info.json`` beside; then ``series``,
+    ``label``, ``symbol`` and ``time``. Paths are relative to the folder. TRL takes the marks for
+    text: give it the data set of ``to_dataset``.
 
     Parameters
     ----------
@@ -187,31 +213,38 @@ def write_jsonl(
         warnings.warn(LICENSED, stacklevel=2)
     out = Path(folder)
     (out / "charts").mkdir(parents=True, exist_ok=True)
-    with (out / "samples.jsonl").open("w", encoding="utf-8") as file:
+    with replacing(out / "samples.jsonl") as aside, aside.open("w", encoding="utf-8") as file:
         for number, sample in enumerate(samples):
-            images = _images(sample, processor)
+            charts = _pngs(sample, processor)
             names = [f"charts/{number:06d}-{view}.png" for view in ("global", "local")]
-            for name, image in zip(names, images, strict=False):
-                image.save(out / name)
-            text = "<image>" * len(images) + _text(sample, processor)
+            for name, chart in zip(names, charts, strict=False):
+                (out / name).write_bytes(chart)
+            text = "<image>" * len(charts) + _text(sample, processor)
             record = {
                 "messages": [
                     {"role": "user", "content": text},
                     {"role": "assistant", "content": sample.answer},
                 ],
-                "images": names[: len(images)],
+                "images": names[: len(charts)],
+                # The shortest decimals that read back as the same float32.
+                "series": sample.observation.series.astype(str).astype(float).tolist(),
                 "label": LABELS[sample.label],
                 "symbol": sample.observation.symbol,
                 "time": sample.observation.time.isoformat(),
             }
-            file.write(json.dumps(record) + "\n")
+            file.write(json.dumps(record, allow_nan=False) + "\n")
+    (out / "dataset_info.json").write_text(json.dumps(LLAMA_FACTORY, indent=2) + "\n")
     return out / "samples.jsonl"
 
 
-def _images(sample: Sample, processor: MMDREXProcessor) -> list[Image.Image]:
+def _pngs(sample: Sample, processor: MMDREXProcessor) -> list[bytes]:
+    """Return the charts as files: as pixels those of a whole split would not fit into memory."""
     if "V" not in processor.modalities:
         return []
-    return [Image.fromarray(chart) for chart in processor.charts(sample.observation)]
+    files = [io.BytesIO() for _ in ("global", "local")]
+    for file, chart in zip(files, processor.charts(sample.observation), strict=True):
+        Image.fromarray(chart).save(file, format="PNG")
+    return [file.getvalue() for file in files]
 
 
 def _text(sample: Sample, processor: MMDREXProcessor) -> str:

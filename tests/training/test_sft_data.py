@@ -92,6 +92,35 @@ def test_jsonl_names_an_existing_chart_per_image_mark(
         assert user["content"].count("<image>") == len(record["images"]) == 2
         assert all((tmp_path / name).is_file() for name in record["images"])
         assert assistant == {"role": "assistant", "content": sample.answer}
+        series = np.array(record["series"], dtype=np.float32)
+        np.testing.assert_array_equal(series, sample.observation.series)
+
+
+def test_llama_factory_finds_messages_and_images(
+    router: Router, samples: list[Sample], tmp_path: Path
+) -> None:
+    # Its data/README.md: "sharegpt" with the columns and tags of the openai format; a path is
+    # looked up below dataset_dir, and each <image> in the text takes one.
+    path = write_jsonl(samples[:2], router.processor, tmp_path, licensed=False)
+    info = json.loads((tmp_path / "dataset_info.json").read_text())["mmdrex"]
+    assert tmp_path / info["file_name"] == path and info["formatting"] == "sharegpt"
+    columns, tags = info["columns"], info["tags"]
+    for line in path.read_text().splitlines():
+        record = json.loads(line)
+        roles = [turn[tags["role_tag"]] for turn in record[columns["messages"]]]
+        assert roles == [tags["user_tag"], tags["assistant_tag"]]
+        texts = [turn[tags["content_tag"]] for turn in record[columns["messages"]]]
+        assert "".join(texts).count("<image>") == len(record[columns["images"]])
+        assert all((tmp_path / name).is_file() for name in record[columns["images"]])
+
+
+def test_trl_finds_a_place_per_image(router: Router, samples: list[Sample]) -> None:
+    # trl.data_utils.prepare_multimodal_messages: as many parts of type image, without an image of
+    # their own, as there are images.
+    for row in to_dataset(samples[:2], router.processor, licensed=False):
+        parts = [part for turn in row["messages"] for part in turn["content"]]
+        places = [part for part in parts if part["type"] == "image" and "image" not in part]
+        assert len(places) == len(row["images"]) == 2
 
 
 def test_prompt_tokens_are_those_of_inference_and_only_the_answer_is_learned(
