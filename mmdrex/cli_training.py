@@ -1,17 +1,37 @@
-"""The commands of the command line that train: ``mmdrex train ...`` and ``mmdrex label ...``."""
+"""The commands of the command line that train: ``mmdrex train ...``."""
 
 from __future__ import annotations
 
 import logging
-import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
-from typer import Argument, Option
+from typer import Option
+
+from mmdrex.cli_labels import Labels, label, say_matches
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mmdrex.training.rl_config import RLConfig
+    from mmdrex.training.sft_config import SFTConfig
+
+__all__ = ["label", "train"]
+
+# Options that both stages share
+Prices = Annotated[
+    str | None,
+    Option(help="Folder of prices (CSV), one file, or simulated:COUNT.", show_default=False),
+]
+Resume = Annotated[bool, Option("--resume", help="Go on from the last whole checkpoint of --out.")]
+
+Options = dict[str, str | float | None]
+Settings = TypeVar("Settings", "SFTConfig", "RLConfig")
 
 train = typer.Typer(no_args_is_help=True)
-label = typer.Typer(no_args_is_help=True)
 
 
 @train.callback()
@@ -40,6 +60,8 @@ def charts(
     """
     from mmdrex.training.assets import load_folder
 
+    _require_there("--router", router)
+    _require_there("--init", init or "tiny")
     assets = load_folder(data)
     if evaluate:
         from mmdrex.router.router import Router
@@ -52,6 +74,7 @@ def charts(
         return
     from mmdrex.training.charts import train_charts
 
+    _require_writable(out)
     train_charts(assets, out, seed=seed, init=init)
     print(f"{out / 'tiny'}: a tiny that reads charts; its adapters and heads are fresh")
 
@@ -59,10 +82,7 @@ def charts(
 @train.command()
 def sft(
     out: Annotated[Path, Option(help="Folder of the trained router and its checkpoints.")],
-    data: Annotated[
-        str | None,
-        Option(help="Folder of prices (CSV), or simulated:COUNT markets.", show_default=False),
-    ] = None,
+    data: Prices = None,
     model: Annotated[
         str | None,
         Option(help="Where training starts: tiny (the default), a router's folder, a Qwen2.5-VL."),
@@ -71,7 +91,7 @@ def sft(
         Path | None,
         Option(help="YAML of SFTConfig and TrainingArguments; options given here win."),
     ] = None,
-    labels: Annotated[Path | None, Option(help="Reviewed labels, of mmdrex label import.")] = None,
+    labels: Labels = None,
     stride: Annotated[int | None, Option(min=1, help="Bars between windows; 16.")] = None,
     samples: Annotated[int | None, Option(min=1, help="So many windows at random; all.")] = None,
     epochs: Annotated[float | None, Option(help="Passes over the windows; 1.")] = None,
@@ -79,41 +99,40 @@ def sft(
         float | None, Option(help="The paper's 3e-5; for tiny its own.")
     ] = None,
     seed: Annotated[int | None, Option(help="Of order, dropout, samples, intervals; 42.")] = None,
-    resume: Annotated[
-        bool, Option("--resume", help="Go on from the last whole checkpoint of --out.")
-    ] = False,
+    resume: Resume = False,
     evaluate: Annotated[
         bool, Option("--evaluate", help="Train nothing: score the router in --out.")
     ] = False,
     split: Annotated[str, Option(help="What --evaluate scores.")] = "validation",
 ) -> None:
     """Stage 1: teach the router the trend of the next 90 bars (supervised fine-tuning)."""
-    if data is None and config is None:
-        raise ValueError("--data is missing: a folder of prices, or simulated:40")
-    from mmdrex.router.router import Router
-    from mmdrex.training.arguments import yaml_settings
-    from mmdrex.training.sft import evaluate_sft, train_sft, training_assets
     from mmdrex.training.sft_config import SFTConfig, sft_config
 
-    given = {} if config is None else yaml_settings(config, SFTConfig)
-    own: dict[str, str | float | None] = {"data": data, "model": model, "stride": stride}
-    own |= {"samples": samples, "seed": seed, "num_train_epochs": epochs}
-    own |= {"learning_rate": learning_rate, "labels": str(labels) if labels else None}
-    own |= {"resume_from_checkpoint": "true" if resume else None}
-    given |= {name: value for name, value in own.items() if value is not None}
-    given.pop("output_dir", None)
-    settings = sft_config(out, **given)
-    if not settings.data:
-        raise ValueError(f"{config} names no data: a folder of prices, or simulated:40")
-    assets = training_assets(settings.data)
+    own: Options = {"data": data, "model": model, "stride": stride, "samples": samples}
+    own |= {"num_train_epochs": epochs, "learning_rate": learning_rate, "seed": seed}
+    own |= {"labels": None if labels is None else str(labels)}
+    settings = _settings(sft_config, SFTConfig, out, config, resume, own)
+    start = str(out) if evaluate else settings.model
+    _require_there("--out" if evaluate else "--model", start)
     if not evaluate:
-        logging.basicConfig(level=logging.INFO, format="%(message)s")
-        logging.getLogger("httpx").setLevel(logging.WARNING)
-        router = Router.from_pretrained(settings.model, seed=settings.seed)
+        _require_checkpoint(out, settings.resume_from_checkpoint)
+        _require_writable(out)
+    from mmdrex.router.router import Router
+    from mmdrex.training.review import read_review
+    from mmdrex.training.sft import evaluate_sft, train_sft, training_assets
+
+    reviewed = None if settings.labels is None else read_review(settings.labels, ["label"])
+    assets = training_assets(settings.data)
+    router = Router.from_pretrained(start, seed=settings.seed)
+    if reviewed is not None:
+        splits = (settings.fit_split, split if evaluate else settings.select_split)
+        _require_labels(settings, reviewed, assets, router.config.lookback, splits)
+    if not evaluate:
+        _log_sentences()
         trainer = train_sft(router, assets, settings)
         print(f"{out}: a router after {trainer.state.global_step} steps of stage 1")
         return
-    result = evaluate_sft(Router.from_pretrained(str(out)), assets, settings, split)
+    result = evaluate_sft(router, assets, settings, split)
     print(f"{result.windows} windows, split {result.split}, seed {result.seed}; 95 % intervals")
     print(result.table().to_string(float_format=lambda value: f"{value:.3f}"))
     for name, (low, high) in list(result.intervals.items())[3:]:
@@ -125,10 +144,7 @@ def sft(
 @train.command()
 def rl(
     out: Annotated[Path, Option(help="Folder of the trained router and its checkpoints.")],
-    data: Annotated[
-        str | None,
-        Option(help="Folder of prices (CSV), or simulated:COUNT markets.", show_default=False),
-    ] = None,
+    data: Prices = None,
     init: Annotated[
         str | None, Option(help="The router to start from, as SFT wrote it; tiny.")
     ] = None,
@@ -145,28 +161,20 @@ def rl(
         str | None, Option(help="VTL, TL or VL; those of the router started from.")
     ] = None,
     seed: Annotated[int | None, Option(help="Of order and draws; 42.")] = None,
-    resume: Annotated[
-        bool, Option("--resume", help="Go on from the last whole checkpoint of --out.")
-    ] = False,
+    resume: Resume = False,
 ) -> None:
     """Stage 2: train router and experts by what their trades earned (reinforcement learning)."""
-    if data is None and config is None:
-        raise ValueError("--data is missing: a folder of prices, or simulated:40")
-    from mmdrex.training.arguments import yaml_settings
-    from mmdrex.training.rl import run
     from mmdrex.training.rl_config import RLConfig, rl_config
 
-    given = {} if config is None else yaml_settings(config, RLConfig)
-    own: dict[str, str | float | None] = {"data": data, "init": init, "costs": costs}
-    own |= {"max_steps": updates, "learning_rate": learning_rate, "modalities": modalities}
-    own |= {"seed": seed, "resume_from_checkpoint": "true" if resume else None}
-    given |= {name: value for name, value in own.items() if value is not None}
-    given.pop("output_dir", None)
-    settings = rl_config(out, **given)
-    if not settings.data:
-        raise ValueError(f"{config} names no data: a folder of prices, or simulated:40")
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    own: Options = {"data": data, "init": init, "costs": costs, "max_steps": updates, "seed": seed}
+    own |= {"learning_rate": learning_rate, "modalities": modalities}
+    settings = _settings(rl_config, RLConfig, out, config, resume, own)
+    _require_there("--init", settings.init)
+    _require_checkpoint(out, settings.resume_from_checkpoint)
+    _require_writable(out)
+    from mmdrex.training.rl import run
+
+    _log_sentences()
     state = run(settings)
     print(
         f"{out}: the router after update {state.best_global_step} of {state.global_step}; reward "
@@ -175,84 +183,85 @@ def rl(
     )
 
 
-@label.callback()
-def labelling() -> None:
-    """Labels of stage 1: out for review, back in, or by a language model."""
+def _settings(
+    make: Callable[..., Settings],
+    kind: type[Settings],
+    out: Path,
+    config: Path | None,
+    resume: bool,
+    own: Options,
+) -> Settings:
+    """Return the settings of a YAML file and those of the options, which win."""
+    from mmdrex.training.arguments import yaml_settings
+
+    given = {} if config is None else yaml_settings(config, kind)
+    given |= {name: value for name, value in own.items() if value is not None}
+    if not given.get("data"):
+        where = "" if config is None else f" and {config} names no data"
+        raise ValueError(f"--data is missing{where}: a folder of prices, or simulated:40")
+    if resume:
+        given["resume_from_checkpoint"] = "true"
+    given.pop("output_dir", None)
+    return make(out, **given)
 
 
-@label.command("export")
-def label_export(
-    data: Annotated[str, Option(help="Folder of prices (CSV), or simulated:COUNT markets.")],
-    out: Annotated[Path, Option(help="Folder of charts and labels.csv.")],
-    split: Annotated[str, Option(help="Split the windows lie in.")] = "fit",
-    stride: Annotated[int, Option(min=1, help="Bars between windows.")] = 16,
-    samples: Annotated[
-        int | None, Option(min=1, help="So many windows at random.", show_default=False)
-    ] = None,
-    seed: Annotated[int, Option(help="Of which ones.")] = 42,
+def _log_sentences() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def _require_there(option: str, name: str) -> None:
+    """Refuse a folder that is not there, before the hub is asked for it.
+
+    ``owner/name`` is a hub id, unless there is a folder ``owner``.
+    """
+    path = Path(name)
+    beside = path.parent != Path() and path.parent.is_dir()
+    if path.exists() or not (beside or path.is_absolute() or name.startswith(".")):
+        return
+    routers = sorted(str(found.parent) for found in path.parent.glob("*/config.json"))
+    there = f"; there are {', '.join(routers)}" if routers else ""
+    raise ValueError(f"{option}: no folder {name}{there}")
+
+
+def _require_writable(out: Path) -> None:
+    """Refuse a folder that can't be written, before hours are spent on what goes into it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=out, prefix=".probe"):
+            pass
+    except OSError as error:
+        in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
+        reason = "a file is in the way" if in_the_way else error.strerror
+        raise ValueError(
+            f"--out {out} can't be written ({reason}); choose another folder"
+        ) from None
+
+
+def _require_checkpoint(out: Path, asked: str | None) -> None:
+    """Refuse to go on where there is nothing to go on from, as transformers does."""
+    from mmdrex.training.checkpoints import checkpoint_asked
+
+    found = checkpoint_asked(out, asked)
+    if asked and (found is None or not found.is_dir()):
+        raise ValueError(
+            f"--resume: no whole checkpoint in {found or out}; leave it out to start a new run"
+        )
+
+
+def _require_labels(
+    settings: SFTConfig,
+    reviewed: pd.DataFrame,
+    assets: Mapping[str, pd.DataFrame],
+    lookback: int,
+    splits: tuple[str, str],
 ) -> None:
-    """Write charts and labels for people to review."""
-    from mmdrex.training.labels import class_balance, labelled_windows
-    from mmdrex.training.review import export_review
-    from mmdrex.training.sft import licensed, training_assets
-    from mmdrex.training.sft_data import LICENSED
+    """Refuse reviewed labels of which none belongs to a window, and print how many do."""
+    from mmdrex.training.labels import labelled_windows
 
-    assets = training_assets(data)
-    windows = labelled_windows(assets, split, stride)
-    if samples is not None and samples < len(windows):
-        windows = windows.sample(samples, random_state=seed).sort_index()
-    print(class_balance(windows["label"]).to_string(float_format=lambda value: f"{value:.1%}"))
-    path = export_review(assets, windows, out, progress=True)
-    if licensed(data):
-        print(f"mmdrex: {LICENSED}", file=sys.stderr)
-    print(f"{path}: fill the column review with up, down or flat where you disagree")
-
-
-@label.command("import")
-def label_import(
-    original: Annotated[Path, Argument(help="labels.csv as exported.", show_default=False)],
-    reviews: Annotated[list[Path], Argument(help="Reviewed copies.", show_default=False)],
-    out: Annotated[Path, Option(help="CSV of the labels after review.")],
-) -> None:
-    """Take reviewed labels back and list the conflicts."""
-    from mmdrex.data.files import replacing
-    from mmdrex.training.review import import_review, read_review
-
-    frames = {path.stem: read_review(path) for path in reviews}
-    if len(frames) < len(reviews):
-        raise ValueError("two reviews have the same file name; rename one after its reviewer")
-    labels, conflicts = import_review(read_review(original), frames)
-    with replacing(out) as aside:
-        labels.to_csv(aside, index=False)
-    if len(conflicts):
-        print(conflicts.to_string(index=False))
-    changed = int((labels["label"] != labels["rule"]).sum())
-    print(f"{out}: {len(labels)} labels, {len(conflicts)} with a conflict, {changed} changed")
-
-
-@label.command("annotate")
-def label_annotate(
-    original: Annotated[Path, Argument(help="labels.csv as exported.", show_default=False)],
-    data: Annotated[str, Option(help="The prices it was exported from.")],
-    llm: Annotated[str, Option(help="Language model: openai:MODEL, hf:FOLDER, ...")],
-    out: Annotated[Path, Option(help="CSV for mmdrex label import.")],
-    ledger: Annotated[Path, Option(help="Record of all calls; a second run asks nothing.")] = Path(
-        "runs/annotations.sqlite"
-    ),
-    calls: Annotated[
-        int | None, Option(min=1, help="Most calls allowed.", show_default=False)
-    ] = None,
-) -> None:
-    """Ask a language model to review the labels as another reviewer."""
-    from mmdrex.data.files import replacing
-    from mmdrex.llm import LLM, Budget
-    from mmdrex.training.annotator import annotate
-    from mmdrex.training.review import read_review
-    from mmdrex.training.sft import training_assets
-
-    longer = {"max_tokens": 4_000} if llm.startswith("openai:") else {}
-    model = LLM.open(llm, ledger=ledger, budget=Budget(calls=calls), **longer)
-    reviewed = annotate(training_assets(data), read_review(original), model, progress=True)
-    with replacing(out) as aside:
-        reviewed.to_csv(aside, index=False)
-    print(f"{out}: {int((reviewed['review'] != '').sum())} of {len(reviewed)} windows labelled")
+    windows = [
+        labelled_windows(assets, split, settings.stride, settings.window, lookback)
+        for split in splits
+    ]
+    told = f"{settings.data} (splits {' and '.join(splits)}, stride {settings.stride})"
+    say_matches(str(settings.labels), reviewed, windows, told)
