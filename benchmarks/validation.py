@@ -108,6 +108,26 @@ def entropies(decisions):
     return told
 
 
+def measure(data, routers, classes):
+    """Print one table a class and return them as JSON types, with the entropy of the choices."""
+    decisions, figures = {name: [] for name in routers}, {}
+    columns = ["TR", "Sharpe", "Sharpe low", "Sharpe high", "MDD", "turnover", "exposure", "split"]
+    for kind in classes:
+        frames, costs = assets_of(data, kind), COSTS[kind]
+        first, bars, rows = rows_of(routers, frames, costs)
+        table = compare(rows, bars, costs.fees, costs.slippage, start=first)
+        print(
+            f"\n{kind}: {len(bars)} assets from {first:%Y-%m-%d}, fees {costs.fees:.3%}, "
+            f"slippage {costs.slippage:.3%}"
+        )
+        print(table[columns].to_string(float_format="{:.3f}".format), flush=True)
+        figures[kind] = table[columns].to_dict(orient="index")
+        for name in routers:
+            decisions[name] += [d for one in rows[name].values() for d in one.decisions]
+    told = {name: entropies(made) for name, made in decisions.items()}
+    return {"classes": figures, "entropy": told}
+
+
 def main():
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -119,26 +139,15 @@ def main():
     logging.getLogger("httpx").setLevel(logging.WARNING)
     names = options.router or ["tiny"]
     routers = {f"mmdrex {name}": Router.from_pretrained(name) for name in names}
-    decisions, figures = {name: [] for name in routers}, {}
-    columns = ["TR", "Sharpe", "Sharpe low", "Sharpe high", "MDD", "turnover", "exposure", "split"]
-    for kind in options.classes:
-        frames, costs = assets_of(options.data, kind), COSTS[kind]
-        first, bars, rows = rows_of(routers, frames, costs)
-        table = compare(rows, bars, costs.fees, costs.slippage, start=first)
-        print(
-            f"\n{kind}: {len(bars)} assets from {first:%Y-%m-%d}, fees {costs.fees:.3%}, "
-            f"slippage {costs.slippage:.3%}"
-        )
-        print(table[columns].to_string(float_format="{:.3f}".format), flush=True)
-        figures[kind] = table[columns].to_dict(orient="index")
-        for name in routers:
-            decisions[name] += [d for one in rows[name].values() for d in one.decisions]
-    print("\nentropy of the experts' choices over all validation windows, nats (goal > 0.3)")
-    told = {name: entropies(made) for name, made in decisions.items()}
+    told = measure(options.data, routers, options.classes)
     if options.json:
-        options.json.write_text(json.dumps({"classes": figures, "entropy": told}, indent=1))
+        options.json.write_text(json.dumps(told, indent=1))
+    print("\nentropy of the experts' choices over all validation windows, nats (goal > 0.3)")
     table = pd.DataFrame(
-        {n: {e: f"{h:.3f} ({rule})" for e, (h, rule) in one.items()} for n, one in told.items()}
+        {
+            name: {expert: f"{entropy:.3f} ({rule})" for expert, (entropy, rule) in one.items()}
+            for name, one in told["entropy"].items()
+        }
     )
     print(table.T.to_string())
 

@@ -18,6 +18,11 @@ def model_card(config: MMDREXConfig) -> str:
         for expert, rules in zip(config.experts, config.rules, strict=True)
     )
     history = "\n\n".join(_stage(name, record) for name, record in config.training.items())
+    limits = "".join(
+        f"\n\n{record['limits']}"
+        for record in config.training.values()
+        if isinstance(record, dict) and record.get("limits")
+    )
     layers = (
         "every layer" if config.lora_layers is None else f"the last {config.lora_layers} layers"
     )
@@ -54,7 +59,7 @@ router = mmdrex.Router.from_pretrained("this folder or repository")
 ## What it can't do
 
 It is research software. A router that has not been through the training stages splits the capital
-by chance. Nothing here is advice to trade.
+by chance. Nothing here is advice to trade.{limits}
 """
 
 
@@ -65,7 +70,7 @@ def _stage(name: str, record: dict[str, Any]) -> str:
         if isinstance(value, dict) and key != "figures":
             settings = ", ".join(f"{option} {choice}" for option, choice in value.items())
             lines.append(f"- {key}: {settings}")
-        elif key != "figures":
+        elif key not in ("figures", "limits"):
             lines.append(f"- {key}: {value}")
     if figures := record.get("figures"):
         lines += ["", "| figure | value |", "|---|---|"]

@@ -16,6 +16,7 @@ from mmdrex.errors import RouterError
 from mmdrex.observation.observation import Observer
 from mmdrex.router import storage
 from mmdrex.router.backbone import BACKBONES, TINY, load_backbone
+from mmdrex.router.card import model_card
 from mmdrex.router.config import MMDREXConfig
 from mmdrex.router.processor import MMDREXProcessor
 from mmdrex.router.router import Router, same_pool
@@ -46,6 +47,14 @@ def test_a_saved_router_holds_safetensors_json_and_its_own_card(
     cards = [path for path in files if path.name == "README.md"]
     assert cards == [tmp_path / "saved" / "README.md"]
     assert "MM-DREX router" in cards[0].read_text()
+
+
+def test_a_card_tells_figures_and_limits_of_each_stage() -> None:
+    record = {"seed": 7, "limits": "Bear markets are strange to it.", "figures": {"Sharpe": 0.25}}
+    card = model_card(MMDREXConfig(training={"stage 2": record}))
+    made, limits = card.split("## What it can't do")
+    assert "### Stage 2" in made and "- seed: 7" in made and "| Sharpe | 0.25 |" in made
+    assert "Bear markets" in limits and "Bear markets" not in made
 
 
 def test_peft_alone_loads_each_adapter_by_its_subfolder(router: Router, tmp_path: Path) -> None:
