@@ -58,10 +58,11 @@ def charts(
     With --evaluate, linear heads are fitted to the stored weights and scored on validation windows
     of assets that were never trained on.
     """
+    from mmdrex.router.storage import require_there
     from mmdrex.training.assets import load_folder
 
-    _require_there("--router", router)
-    _require_there("--init", init or "tiny")
+    for name in (router, init or "tiny"):
+        require_there(name)
     assets = load_folder(data)
     if evaluate:
         from mmdrex.router.router import Router
@@ -106,6 +107,7 @@ def sft(
     split: Annotated[str, Option(help="What --evaluate scores.")] = "validation",
 ) -> None:
     """Stage 1: teach the router the trend of the next 90 bars (supervised fine-tuning)."""
+    from mmdrex.router.storage import require_there
     from mmdrex.training.sft_config import SFTConfig, sft_config
 
     own: Options = {"data": data, "model": model, "stride": stride, "samples": samples}
@@ -113,7 +115,7 @@ def sft(
     own |= {"labels": None if labels is None else str(labels)}
     settings = _settings(sft_config, SFTConfig, out, config, resume, own)
     start = str(out) if evaluate else settings.model
-    _require_there("--out" if evaluate else "--model", start)
+    require_there(start)
     if not evaluate:
         _require_checkpoint(out, settings.resume_from_checkpoint)
         _require_writable(out)
@@ -164,12 +166,13 @@ def rl(
     resume: Resume = False,
 ) -> None:
     """Stage 2: train router and experts by what their trades earned (reinforcement learning)."""
+    from mmdrex.router.storage import require_there
     from mmdrex.training.rl_config import RLConfig, rl_config
 
     own: Options = {"data": data, "init": init, "costs": costs, "max_steps": updates, "seed": seed}
     own |= {"learning_rate": learning_rate, "modalities": modalities}
     settings = _settings(rl_config, RLConfig, out, config, resume, own)
-    _require_there("--init", settings.init)
+    require_there(settings.init)
     _require_checkpoint(out, settings.resume_from_checkpoint)
     _require_writable(out)
     from mmdrex.training.rl import run
@@ -208,20 +211,6 @@ def _settings(
 def _log_sentences() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-
-
-def _require_there(option: str, name: str) -> None:
-    """Refuse a folder that is not there, before the hub is asked for it.
-
-    ``owner/name`` is a hub id, unless there is a folder ``owner``.
-    """
-    path = Path(name)
-    beside = path.parent != Path() and path.parent.is_dir()
-    if path.exists() or not (beside or path.is_absolute() or name.startswith(".")):
-        return
-    routers = sorted(str(found.parent) for found in path.parent.glob("*/config.json"))
-    there = f"; there are {', '.join(routers)}" if routers else ""
-    raise ValueError(f"{option}: no folder {name}{there}")
 
 
 def _require_writable(out: Path) -> None:

@@ -125,6 +125,25 @@ def load_router(
     return router.to(model.device).requires_grad_(False).eval()
 
 
+def require_there(name: str) -> None:
+    """Refuse a folder that is not there, before the hub is asked for it.
+
+    ``owner/name`` is a hub id, unless there is a folder ``owner``.
+
+    Raises
+    ------
+    RouterError
+        With the routers that lie beside it.
+    """
+    path = Path(name)
+    beside = path.parent != Path() and path.parent.is_dir()
+    if path.exists() or not (beside or path.is_absolute() or name.startswith(".")):
+        return
+    routers = sorted(str(found.parent) for found in path.parent.glob("*/config.json"))
+    there = f"; there are {', '.join(routers)}" if routers else ""
+    raise RouterError(f"no folder {name}{there}")
+
+
 def _find(name: str, hub: dict[str, Any]) -> tuple[Path | None, MMDREXConfig]:
     """Return the folder and configuration of a saved router; no folder for a backbone."""
     path = TINY if name == "tiny" else Path(name)
@@ -135,6 +154,7 @@ def _find(name: str, hub: dict[str, Any]) -> tuple[Path | None, MMDREXConfig]:
             f"no router {name!r}: it is no folder, no known backbone ({', '.join(BACKBONES)}) and "
             f"no hub id such as owner/name.{did_you_mean(name, BACKBONES)}"
         )
+    require_there(str(path))
     try:
         record, _ = PreTrainedConfig.get_config_dict(str(path) if path.exists() else name, **hub)
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:

@@ -131,6 +131,21 @@ def test_an_unknown_router_is_refused_in_one_sentence(name: str) -> None:
         Router.from_pretrained(name)
 
 
+def test_a_typo_in_a_folder_is_told_before_any_network(
+    router: Router, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*_: Any, **__: Any) -> None:
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr(storage.PreTrainedConfig, "get_config_dict", asked)
+    monkeypatch.chdir(tmp_path)
+    router.save_pretrained("runs/sft")
+    with pytest.raises(RouterError, match="no folder runs/sfft; there are runs/sft"):
+        Router.from_pretrained("runs/sfft")
+    with pytest.raises(AssertionError, match="the hub was asked"):
+        Router.from_pretrained("Qwen/some-model")
+
+
 def test_a_near_name_is_suggested() -> None:
     with pytest.raises(RouterError, match="Did you mean 'tiny'"):
         Router.from_pretrained("tinny")

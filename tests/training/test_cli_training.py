@@ -67,7 +67,7 @@ def test_a_folder_that_is_not_there_is_told_before_any_network(call, silent, sta
         Path("runs", router).mkdir(parents=True)
         Path("runs", router, "config.json").write_text("{}")
     result = call("train", stage, "--data", "simulated:1", "--out", "out", option, name)
-    refused(result, f"{option}: no folder {name}")
+    refused(result, f"no folder {name}")
     assert ("there are runs/rl, runs/sft" in result[2]) == name.startswith("runs")
 
 
@@ -84,7 +84,7 @@ def test_a_hub_id_goes_through(call, monkeypatch):
 def test_evaluation_of_a_router_that_is_not_there(call, silent):
     Path("runs").mkdir()
     data = ("--data", "simulated:1", "--out", "runs/nope")
-    refused(call("train", "sft", *data, "--evaluate"), "--out: no folder runs/nope")
+    refused(call("train", "sft", *data, "--evaluate"), "no folder runs/nope")
 
 
 @pytest.mark.parametrize("stage", ["sft", "rl"])
