@@ -1,11 +1,17 @@
 """What is kept of optimizer, learning rate and random states goes on bit for bit."""
 
 import json
+import os
 import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import get_scheduler
 from transformers.optimization import Adafactor
 
@@ -64,3 +70,36 @@ def test_training_goes_on_bit_for_bit_from_tensors_and_json(tmp_path, kind):
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["optimizer.json", "optimizer.safetensors", "random_1.json", "scheduler.json"]
     assert json.loads((tmp_path / "random_1.json").read_text())["numpy"][0] == "MT19937"
+
+
+def two_processes(out, **given):
+    """Train in two processes from a YAML file, dropout and all."""
+    settings = {"output_dir": out, "data": "simulated:2", "stride": 60, "use_cpu": "true"}
+    settings |= {"max_steps": 4, "save_steps": 2, "eval_steps": 2, "select_samples": 4}
+    settings |= {"per_device_train_batch_size": 2, "learning_rate": 0.01, "ddp_backend": "gloo"}
+    path = out.with_suffix(".yaml")
+    path.write_text("\n".join(f"{name}: {value}" for name, value in {**settings, **given}.items()))
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, *launch, "-m", "mmdrex.training.sft", str(path)],
+        env={**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_bit_for_bit_each_with_its_own_random_states(micro_router, tmp_path):
+    start, whole, resumed = (tmp_path / name for name in ("start", "whole", "resumed"))
+    micro_router("T").save_pretrained(str(start))
+    two_processes(whole, model=start)
+    names = {path.name for path in (whole / "checkpoint-2").glob("random_*")}
+    assert names == {"random_0.json", "random_1.json"}
+    shutil.copytree(whole / "checkpoint-2", resumed / "checkpoint-2")
+    two_processes(resumed, model=start, resume_from_checkpoint="true")
+    for name in ("model.safetensors", "router/adapter_model.safetensors"):
+        expected, found = (load_file(out / "checkpoint-4" / name) for out in (whole, resumed))
+        assert expected.keys() == found.keys()
+        assert all(torch.equal(found[key], value) for key, value in expected.items()), name
