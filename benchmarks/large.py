@@ -54,13 +54,14 @@ from mmdrex.router.router import Router
 from mmdrex.router.storage import fresh_router
 from mmdrex.training import update
 from mmdrex.training.answers import AnswerModel, Answers, Collator
+from mmdrex.training.assets import training_assets
 from mmdrex.training.episodes import schedule
 from mmdrex.training.learner import Learner, agents
 from mmdrex.training.oracle import build_oracle
 from mmdrex.training.rl_config import rl_config
 from mmdrex.training.rollout import Rewards, roll_out, visited
 from mmdrex.training.seeing import see
-from mmdrex.training.sft import prepare, trainable, training_assets
+from mmdrex.training.sft import split_samples, trainable
 from mmdrex.training.sft_config import sft_config
 from mmdrex.training.trunks import Trunks, look
 
@@ -169,7 +170,7 @@ def sft_step(config, device: str, windows: int, folder: Path, peak: float) -> No
     router = build(config, device)
     settings = sft_config(folder / "sft", model="large", data="simulated:1", **place(device))
     first, count = settings.process_index * windows, settings.world_size * windows
-    samples = prepare(router, training_assets(settings.data), settings, "fit")
+    samples = split_samples(router, training_assets(settings.data), settings, "fit")
     samples = samples[first : first + windows]
     own = folder / f"seen{settings.process_index}"
     seen = []

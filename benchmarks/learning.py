@@ -62,6 +62,8 @@ OF_OMNISCIENT, OF_TREES, OF_ALL_THREE, STANDARD_ERRORS = 0.75, 0.95, 0.90, 2.0
 SETTINGS = {
     "lr_scheduler_type": "linear",
     "router_epochs": 2,
+    "heads_learning_rate": 1e-3,
+    "draws": 16,
     "c3": 0.005,
     "ppo_epochs": 2,
     "anonymous": True,

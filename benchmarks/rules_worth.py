@@ -19,10 +19,10 @@ import pandas as pd
 
 from mmdrex.data.costs import COSTS
 from mmdrex.evaluation.intervals import interval
+from mmdrex.training.assets import training_assets
 from mmdrex.training.losses import base_reward
 from mmdrex.training.oracle import build_oracle
 from mmdrex.training.rl import select_rows
-from mmdrex.training.sft import training_assets
 from mmdrex.training.trend_scores import OVERLAP
 from strategies import EXPERTS, POOL
 

@@ -24,10 +24,11 @@ from validation import CLASSES, measure
 
 from mmdrex.data.splits import split_range
 from mmdrex.router.router import Router
+from mmdrex.training.assets import training_assets
 from mmdrex.training.charts import store
 from mmdrex.training.exam import examine
 from mmdrex.training.labels import LABELS
-from mmdrex.training.sft import evaluate_sft, training_assets
+from mmdrex.training.sft import evaluate_sft
 from mmdrex.training.sft_config import sft_config
 
 SCORES = ("accuracy", "balanced", "low", "high", "log loss", "calibration error")

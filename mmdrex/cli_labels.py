@@ -77,7 +77,7 @@ def say_matches(
 
 
 def _say_licence(data: str) -> None:
-    from mmdrex.training.sft import licensed
+    from mmdrex.training.assets import licensed
     from mmdrex.training.sft_data import LICENSED
 
     if licensed(data):
@@ -100,8 +100,8 @@ def label_export(
     seed: Annotated[int, Option(help="Of which ones.")] = 42,
 ) -> None:
     """Write charts and labels for people to review."""
+    from mmdrex.training.assets import training_assets
     from mmdrex.training.review import export_review
-    from mmdrex.training.sft import training_assets
 
     assets = training_assets(data)
     windows = _windows(assets, data, split, stride, samples, seed)
@@ -152,9 +152,9 @@ def label_annotate(
     from mmdrex.data.files import replacing
     from mmdrex.llm import LLM, Budget
     from mmdrex.training.annotator import annotate
+    from mmdrex.training.assets import training_assets
     from mmdrex.training.labels import COLUMNS
     from mmdrex.training.review import read_review
-    from mmdrex.training.sft import training_assets
 
     _require_another(out, [original])
     exported = read_review(original, COLUMNS)
@@ -186,8 +186,8 @@ def label_samples(
     from mmdrex.data.files import replacing
     from mmdrex.router.backbone import BACKBONES, TINY
     from mmdrex.router.processor import MMDREXProcessor
+    from mmdrex.training.assets import training_assets
     from mmdrex.training.rl_config import MODALITIES
-    from mmdrex.training.sft import training_assets
     from mmdrex.training.sft_data import to_dataset, trend_samples, write_jsonl
     from strategies.rule import did_you_mean
 

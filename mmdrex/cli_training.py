@@ -120,8 +120,9 @@ def sft(
         _require_checkpoint(out, settings.resume_from_checkpoint)
         _require_writable(out)
     from mmdrex.router.router import Router
+    from mmdrex.training.assets import training_assets
     from mmdrex.training.review import read_review
-    from mmdrex.training.sft import evaluate_sft, train_sft, training_assets
+    from mmdrex.training.sft import evaluate_sft, train_sft
 
     reviewed = None if settings.labels is None else read_review(settings.labels, ["label"])
     assets = training_assets(settings.data)

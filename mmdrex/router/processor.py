@@ -72,6 +72,19 @@ class MMDREXProcessor(ProcessorMixin):
         self.image_token_id = ids[IMAGE_TOKEN]
         self.series_token_id = ids[SERIES_TOKEN]
 
+    def seeing(self, modalities: str) -> MMDREXProcessor:
+        """Return this processor for some of the modalities."""
+        return MMDREXProcessor(
+            self.tokenizer,
+            self.global_size,
+            self.local_size,
+            self.patch_size,
+            self.merge_size,
+            self.temporal_patch_size,
+            self.series_patch,
+            modalities,
+        )
+
     def image_tokens(self) -> tuple[int, int]:
         """Return the tokens of the global and of the local view."""
         unit = self.patch_size * self.merge_size

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from mmdrex.data.bars import load_bars
+from mmdrex.data.simulated import simulated_bars
 from mmdrex.errors import BarsError
 from strategies.rule import did_you_mean
 
@@ -17,6 +18,25 @@ NOT_PRICES = ("manifest.csv",)
 HELD_OUT = (
     *("AAPL", "META", "COST", "600519", "300750", "SPY", "GLD", "ETH", "IF", "CU", "A", "TA"),
 )
+
+# Simulated markets: seeds that stage 0 has not seen, days that reach through every split.
+FIRST_SEED, START = 5000, "2016-01-04"
+
+
+def training_assets(source: str) -> dict[str, pd.DataFrame]:
+    """Return the bars of a folder of prices, or of ``simulated:COUNT`` markets, by symbol."""
+    kind, colon, count = source.partition(":")
+    if kind != "simulated" or not colon:
+        return load_folder(source)
+    if not count.isdecimal() or int(count) < 1:
+        raise ValueError(f"{source}: simulated needs how many markets: simulated:40")
+    seeds = range(FIRST_SEED, FIRST_SEED + int(count))
+    return {f"SIM{seed}": simulated_bars(seed, start=START)[0] for seed in seeds}
+
+
+def licensed(source: str) -> bool:
+    """Return whether prices of this source may be under a licence: all but simulated ones."""
+    return not source.startswith("simulated:")
 
 
 def load_folder(folder: str | Path) -> dict[str, pd.DataFrame]:

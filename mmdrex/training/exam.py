@@ -27,7 +27,6 @@ from mmdrex.training.chart_windows import (
     charts,
     shown,
 )
-from mmdrex.training.language import modal_processor
 from mmdrex.training.reading import CLASSES, Reading, answers, unexplained
 from mmdrex.training.vision import TOKEN, image_tokens
 
@@ -88,7 +87,7 @@ def _read(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return states (N, width) and global image tokens (N, 80, width) of charts alone."""
     model = router.backbone
-    processor = modal_processor(router.processor, "V")
+    processor = router.processor.seeing("V")
     alone = processor.inputs("", np.zeros((LOOKBACK, len(router.config.features)), np.float32))
     states, images = [], []
     for start in tqdm(range(0, len(windows), 16), desc="examining", disable=not progress):

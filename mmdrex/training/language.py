@@ -20,7 +20,7 @@ from torch import nn
 from tqdm.auto import tqdm, trange
 
 from mmdrex.observation.observation import Observation
-from mmdrex.router.processor import Inputs, MMDREXProcessor
+from mmdrex.router.processor import Inputs
 from mmdrex.router.router import Router
 from mmdrex.training.answers import label_ids
 from mmdrex.training.chart_windows import charts
@@ -145,7 +145,7 @@ def train_language(
     rates = (settings.matrix_rate, settings.learning_rate)
     names, shares = zip(*settings.shares, strict=True)
     processors = {
-        name: modal_processor(router.processor, SENSES if name == APART else name) for name in names
+        name: router.processor.seeing(SENSES if name == APART else name) for name in names
     }
     kinds = rng.choice(names, size=settings.steps, p=shares)
     bar = trange(settings.steps, desc="answering", disable=not progress)
@@ -213,20 +213,6 @@ def _prepare(
     for parameter in (*matrices, *others):
         parameter.requires_grad_(True)
     return heads, matrices, others
-
-
-def modal_processor(processor: MMDREXProcessor, modalities: str) -> MMDREXProcessor:
-    """Return the processor for some of the modalities."""
-    return MMDREXProcessor(
-        processor.tokenizer,
-        processor.global_size,
-        processor.local_size,
-        processor.patch_size,
-        processor.merge_size,
-        processor.temporal_patch_size,
-        processor.series_patch,
-        modalities,
-    )
 
 
 def _text_loss(router: Router, states: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

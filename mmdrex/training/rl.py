@@ -37,6 +37,7 @@ from mmdrex.observation.observation import Observer
 from mmdrex.router.router import Router
 from mmdrex.router.storage import weights_digest
 from mmdrex.training.arguments import given_settings
+from mmdrex.training.assets import training_assets
 from mmdrex.training.centring import centre
 from mmdrex.training.checkpoints import (
     checkpoint_asked,
@@ -48,7 +49,6 @@ from mmdrex.training.checkpoints import (
 from mmdrex.training.episodes import Schedule, schedule
 from mmdrex.training.fusing import fuse
 from mmdrex.training.history import earlier_runs
-from mmdrex.training.language import modal_processor
 from mmdrex.training.learner import Learner
 from mmdrex.training.oracle import Oracle, build_oracle
 from mmdrex.training.rl_checkpoints import (
@@ -60,7 +60,6 @@ from mmdrex.training.rl_checkpoints import (
 )
 from mmdrex.training.rl_config import RLConfig, rl_config
 from mmdrex.training.rollout import Rewards, Rollout
-from mmdrex.training.sft import training_assets
 from mmdrex.training.trade import Trade
 from mmdrex.training.trunks import Trunks
 from mmdrex.training.update import learn
@@ -112,7 +111,7 @@ def train_rl(
     """
     out = Path(str(config.output_dir))
     start = weights_digest(router.state_dict())
-    prepare(router, config)
+    set_up(router, config)
     visits = _visits(oracle, fit, config)
     updates = len(visits.rows) // config.update_every
     record = run_record(router, oracle, visits, select, config, start)
@@ -226,7 +225,7 @@ def _finish(router: Router, state: TrainerState, record: dict[str, Any], config:
             router.push_to_hub(config.hub_model_id or out.name, token=config.hub_token)
 
 
-def prepare(router: Router, config: RLConfig) -> None:
+def set_up(router: Router, config: RLConfig) -> None:
     """Put the router on its device, without dropout, with the ablations asked for."""
     router.to(config.device)
     if config.fuse:
@@ -235,7 +234,7 @@ def prepare(router: Router, config: RLConfig) -> None:
     router.eval()  # dropout off in rollout and update: the ratio of eq. 9 starts at one
     if config.modalities is not None and config.modalities != router.config.modalities:
         router.config.modalities = config.modalities
-        router.processor = modal_processor(router.processor, config.modalities)
+        router.processor = router.processor.seeing(config.modalities)
     if config.fresh_start:
         forget(router, config.seed)
     router.refresh()

@@ -11,7 +11,7 @@ from transformers import TrainingArguments
 
 from mmdrex.data.costs import COSTS
 from mmdrex.data.splits import SPLITS
-from mmdrex.training.arguments import backbone_of
+from mmdrex.training.arguments import backbone_of, checked_settings
 from mmdrex.training.oracle import STRIDE
 from strategies.rule import did_you_mean
 
@@ -213,7 +213,7 @@ def rl_config(out: str | Path, **settings: Any) -> RLConfig:
     **settings
         Fields of ``RLConfig`` and ``TrainingArguments``; None leaves the default.
     """
-    given = {name: value for name, value in settings.items() if value is not None}
+    given = checked_settings(settings, RLConfig)
     own = dict(TINY) if backbone_of(given.get("init", "tiny")) == "tiny" else {}
     if not torch.cuda.is_available():
         own["use_cpu"] = True

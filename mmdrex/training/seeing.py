@@ -17,7 +17,7 @@ import torch
 from filelock import FileLock
 from tqdm.auto import tqdm
 
-from mmdrex.data.files import replacing
+from mmdrex.data.files import replacing, reserve
 from mmdrex.observation.observation import Observation
 from mmdrex.router.cache import default_folder, digest
 from mmdrex.router.router import Router
@@ -80,6 +80,7 @@ def see(
         for key in index.keys() & missing.keys():
             del missing[key]
         count = len(index) + len(missing)
+        reserve(path, count * tokens * width * kind.itemsize)
         kept = torch.from_file(str(path), shared=True, size=count * tokens * width, dtype=kind)
         kept = kept.view(count, tokens, width)
         silent = not (progress and missing)

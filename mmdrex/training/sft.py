@@ -23,7 +23,6 @@ import torch
 from transformers import TrainerCallback
 from transformers.trainer_utils import SchedulerType
 
-from mmdrex.data.simulated import simulated_bars
 from mmdrex.data.splits import asset_class
 from mmdrex.errors import one_line
 from mmdrex.router.cache import digest
@@ -31,7 +30,7 @@ from mmdrex.router.router import ADAPTER, Router
 from mmdrex.router.vocabulary import LABELS
 from mmdrex.training.answers import AnswerModel, Answers
 from mmdrex.training.arguments import given_settings
-from mmdrex.training.assets import load_folder
+from mmdrex.training.assets import training_assets
 from mmdrex.training.checkpoints import (
     checkpoint_asked,
     code_version,
@@ -53,8 +52,6 @@ from mmdrex.training.trend_evaluation import Evaluation, evaluate
 log = logging.getLogger(__name__)
 
 STAGE, NEXT_STAGE = "stage 1", "stage 2"  # the next one starts from this one's experts
-# Simulated markets: seeds that stage 0 has not seen, days that reach through every split.
-FIRST_SEED, START = 5000, "2016-01-04"
 RECORDED = (
     "model",
     "stride",
@@ -82,23 +79,7 @@ RECORDED = (
 )
 
 
-def training_assets(source: str) -> dict[str, pd.DataFrame]:
-    """Return the bars of a folder of prices, or of ``simulated:COUNT`` markets, by symbol."""
-    kind, colon, count = source.partition(":")
-    if kind != "simulated" or not colon:
-        return load_folder(source)
-    if not count.isdecimal() or int(count) < 1:
-        raise ValueError(f"{source}: simulated needs how many markets: simulated:40")
-    seeds = range(FIRST_SEED, FIRST_SEED + int(count))
-    return {f"SIM{seed}": simulated_bars(seed, start=START)[0] for seed in seeds}
-
-
-def licensed(source: str) -> bool:
-    """Return whether prices of this source may be under a licence: all but simulated ones."""
-    return not source.startswith("simulated:")
-
-
-def prepare(
+def split_samples(
     router: Router, assets: Mapping[str, pd.DataFrame], config: SFTConfig, split: str
 ) -> list[Sample]:
     """Return the samples of a split, with reviewed labels where there are any."""
@@ -147,8 +128,8 @@ def train_sft(
     out = Path(str(config.output_dir))
     checkpoint = checkpoint_asked(out, config.resume_from_checkpoint)
     with config.main_process_first(desc="seeing charts"):
-        fit = prepare(router, assets, config, config.fit_split)
-        select = prepare(router, assets, config, config.select_split)
+        fit = split_samples(router, assets, config, config.fit_split)
+        select = split_samples(router, assets, config, config.select_split)
         folder = None if config.vision_folder is None else Path(config.vision_folder)
         step = config.train_batch_size * config.world_size
         if len(fit) < step:
@@ -197,7 +178,9 @@ def evaluate_sft(
     progress: bool = True,
 ) -> Evaluation:
     """Return a router's figures on a split, against references fitted on ``config.fit_split``."""
-    fit, scored = (prepare(router, assets, config, part) for part in (config.fit_split, split))
+    fit, scored = (
+        split_samples(router, assets, config, part) for part in (config.fit_split, split)
+    )
     folder = None if config.vision_folder is None else Path(config.vision_folder)
     return evaluate(router, fit, scored, split, config.seed, folder, progress)
 

@@ -12,6 +12,7 @@ from mmdrex import cli
 from mmdrex.data.simulated import simulated_bars
 from mmdrex.router.router import Router
 from mmdrex.training import sft
+from mmdrex.training.assets import training_assets
 from mmdrex.training.labels import labelled_windows
 from mmdrex.training.review import export_review, read_review
 
@@ -53,7 +54,7 @@ def refused(result, *words):
 @pytest.fixture
 def exported(tmp_path, markets):
     """Return the labels.csv of a few windows of SIM5000, which simulated:1 is."""
-    assets = sft.training_assets("simulated:1")
+    assets = training_assets("simulated:1")
     return export_review(assets, labelled_windows(assets, "select", stride=80), tmp_path / "rev")
 
 

@@ -93,6 +93,8 @@ def test_a_router_that_sees_the_series_earns_more_than_uniform_weights_on_unseen
             anonymous=True,
             train_router=train_router,
             learning_rate=1e-4 if train_router else 1e-3,
+            heads_learning_rate=1e-4 if train_router else 1e-3,
+            draws=16,
             router_epochs=4,
             c3=0.02,
             lr_scheduler_type="linear",

@@ -37,6 +37,7 @@ def settings(out, **given):
         "max_steps": 4,
         "save_steps": 1,
         "learning_rate": 1e-3,
+        "draws": 16,
         "modalities": "T",
     }
     return rl_config(out, **{**usual, **given})

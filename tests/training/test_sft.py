@@ -21,9 +21,10 @@ from mmdrex.errors import LossError
 from mmdrex.router.router import ADAPTER, Router
 from mmdrex.training import checkpoints, sft
 from mmdrex.training.answers import IGNORED, AnswerModel, Answers, Collator, label_ids
+from mmdrex.training.assets import training_assets
 from mmdrex.training.checkpoints import last_checkpoint
 from mmdrex.training.seeing import see
-from mmdrex.training.sft import prepare, train_sft, trainable
+from mmdrex.training.sft import split_samples, train_sft, trainable
 from mmdrex.training.sft_config import TINY, SFTConfig, sft_config
 from mmdrex.training.sft_data import Sample
 from mmdrex.training.trend_evaluation import evaluate, label_probabilities
@@ -101,7 +102,7 @@ def batch(
 ) -> tuple[Router, list[Sample], dict[str, torch.Tensor]]:
     router = micro_router()
     folder = tmp_path_factory.mktemp("charts")
-    samples = prepare(router, markets, config(folder / "x"), "select")[:5]
+    samples = split_samples(router, markets, config(folder / "x"), "select")[:5]
     vision = see(router, [one.observation for one in samples], folder)
     answers = Answers(router, samples, vision)
     return router, samples, Collator(0)([answers[i] for i in range(len(samples))])
@@ -345,7 +346,7 @@ def test_a_full_disk_ends_in_one_line_with_the_last_checkpoint_intact(
 def test_a_fresh_router_gets_the_scaler_of_its_training_windows(
     run: tuple[Path, Router], micro_router: Make, markets: Markets
 ) -> None:
-    fit = prepare(micro_router(), markets, config(run[0]), "fit")
+    fit = split_samples(micro_router(), markets, config(run[0]), "fit")
     series = np.concatenate([one.observation.series for one in fit])
     np.testing.assert_allclose(run[1].series.mean.numpy(), series.mean(axis=0), atol=1e-4)
     np.testing.assert_allclose(run[1].series.deviation.numpy(), series.std(axis=0), rtol=1e-3)
@@ -401,7 +402,9 @@ def test_logistic_regression_agrees_with_scikit_learn() -> None:
 
 def test_evaluation_prints_all_predictors(run: tuple[Path, Router], markets: Markets) -> None:
     out, router = run
-    fit, scored = (prepare(router, markets, config(out), part) for part in ("fit", "validation"))
+    fit, scored = (
+        split_samples(router, markets, config(out), part) for part in ("fit", "validation")
+    )
     found = evaluate(router, fit, scored, "validation", folder=out.parent)
     assert list(found.table().index) == ["router", "majority class", "logistic regression"]
     assert found.scores["majority class"].balanced == pytest.approx(1 / 3)
@@ -429,15 +432,17 @@ def test_two_layers_tell_the_trend_of_unseen_simulated_markets_above_chance(
     micro_router: Make, tmp_path: Path
 ) -> None:
     # Random weights but for the adapter and the projection, and the series alone.
-    assets = list(sft.training_assets("simulated:24").items())
+    assets = list(training_assets("simulated:24").items())
     seen, new = dict(assets[:18]), dict(assets[18:])
     router = micro_router("T")
     own = {"max_steps": -1, "num_train_epochs": 3, "stride": 8, "per_device_train_batch_size": 32}
     own |= {"learning_rate": 5e-3, "max_grad_norm": 1.0, "load_best_model_at_end": False}
     settings = config(tmp_path / "run", **own, eval_strategy="no", save_strategy="no")
     train_sft(router, seen, settings, progress=False)
-    fit = prepare(router, seen, settings, "fit")
-    scored = [one for part in ("fit", "validation") for one in prepare(router, new, settings, part)]
+    fit = split_samples(router, seen, settings, "fit")
+    scored = [
+        one for part in ("fit", "validation") for one in split_samples(router, new, settings, part)
+    ]
     found = evaluate(router, fit, scored, "unseen markets")
     # Measured: 0.45, interval 0.40 to 0.51.
     assert found.intervals["router"][0] > 0.36
