@@ -43,13 +43,13 @@ def kept(path, measured):
     return json.loads(path.read_text())
 
 
-def as_shipped(source, folder):
+def as_shipped(source, folder, cache):
     """Store a router as float16, its backbone inside, and return it as it reloads."""
     if not folder.exists():
         router = Router.from_pretrained(str(source), cache=False)
         router.config.backbone, router.config.backbone_revision = "tiny", None
         store(router, folder)
-    return Router.from_pretrained(str(folder), cache=False)
+    return Router.from_pretrained(str(folder), cache=cache or True)
 
 
 def trend_record(router, assets, options):
@@ -171,18 +171,18 @@ def main():
     parser.add_argument("--limits", default="", help="a sentence for the card: what it can't do")
     parser.add_argument("--minutes", nargs="*", default=[], help='as "stage 1=14 of one core"')
     parser.add_argument("--work", type=Path, default=Path("runs/ship"))
-    parser.add_argument("--cache", type=Path, help="where image tokens are kept")
+    parser.add_argument("--cache", type=Path, help="where image tokens and decisions are kept")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", choices=("exam", "trend", "after", "trades"), help="measure this")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     options.work.mkdir(parents=True, exist_ok=True)
-    router = as_shipped(options.router, options.work / "router")
-    trend = as_shipped(options.trend, options.work / "trend")
+    router = as_shipped(options.router, options.work / "router", options.cache)
+    trend = as_shipped(options.trend, options.work / "trend", options.cache)
     seeds = {f"seed {number}": path for number, path in enumerate(options.seeds, start=2)}
     routers = {"router": router}
     for name, path in (seeds | ({"alone": options.alone} if options.alone else {})).items():
-        routers[name] = as_shipped(path, options.work / name)
+        routers[name] = as_shipped(path, options.work / name, options.cache)
     assets = training_assets(str(options.data))
     measures = {
         "exam": lambda: examine(router, assets, progress=False),
