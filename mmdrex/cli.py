@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from mmdrex import cli_training
+from mmdrex import cli_labels, cli_training
 from mmdrex.errors import fail, one_line
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 app.add_typer(cli_training.train, name="train")
-app.add_typer(cli_training.label, name="label")
+app.add_typer(cli_labels.label, name="label")
 
 
 def _show_version(wanted: bool) -> None:

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 from typer import Option
 
-from mmdrex.cli_labels import Labels, label, say_matches
+from mmdrex.cli_labels import Labels, say_matches
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from mmdrex.training.rl_config import RLConfig
     from mmdrex.training.sft_config import SFTConfig
-
-__all__ = ["label", "train"]
 
 # Options that both stages share
 Prices = Annotated[

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import get_scheduler
 
 from mmdrex.router.router import ADAPTER, Router
 from mmdrex.training.rl_config import RLConfig
+from mmdrex.training.run_states import (
+    load_optimizer,
+    load_scheduler,
+    save_optimizer,
+    save_scheduler,
+)
 
-OPTIMIZER = "optimizer.safetensors"
-SCHEDULER = "scheduler.json"
 Agents = dict[str, dict[str, nn.Parameter]]
 
 
@@ -44,37 +46,14 @@ class Learner(NamedTuple):
         )
 
     def save(self, folder: Path) -> None:
-        """Write AdamW's moments in safetensors and the rates' course as JSON."""
-        moments = {
-            f"{path}|{name}": value.detach().cpu().contiguous()
-            for path, parameter in self._parameters()
-            for name, value in self.optimizer.state[parameter].items()
-        }
-        save_file(moments, folder / OPTIMIZER)
-        course = self.scheduler.state_dict()
-        course.pop("lr_lambdas", None)  # functions, which the settings give again
-        (folder / SCHEDULER).write_text(json.dumps(course))
+        """Write moments and rates."""
+        save_optimizer(self.optimizer, folder)
+        save_scheduler(self.scheduler, folder)
 
     def load(self, folder: Path) -> None:
         """Set moments and rates to those kept in a folder."""
-        moments = load_file(folder / OPTIMIZER)
-        for path, parameter in self._parameters():
-            found = {
-                key.split("|")[1]: value
-                for key, value in moments.items()
-                if key.split("|")[0] == path
-            }
-            self.optimizer.state[parameter] = {
-                name: value if name == "step" else value.to(parameter.device)
-                for name, value in found.items()
-            }
-        course = json.loads((folder / SCHEDULER).read_text())
-        self.scheduler.load_state_dict({**self.scheduler.state_dict(), **course})
-        for group, rate in zip(self.optimizer.param_groups, course["_last_lr"], strict=True):
-            group["lr"] = rate
-
-    def _parameters(self) -> list[tuple[str, nn.Parameter]]:
-        return [item for own in self.named.values() for item in own.items()]
+        load_optimizer(self.optimizer, folder)
+        load_scheduler(self.scheduler, folder)
 
 
 def agents(router: Router, train_router: bool, train_experts: bool) -> Agents:

@@ -17,7 +17,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from mmdrex.errors import LossError
 from mmdrex.router import storage
-from mmdrex.training import sft_checkpoints
+from mmdrex.training import run_states
 from mmdrex.training.answers import AnswerModel, Answers, Collator
 from mmdrex.training.checkpoints import disk_errors, keep_batch, load_weights
 from mmdrex.training.sft_config import SFTConfig
@@ -145,35 +145,35 @@ class SFTTrainer(Trainer):
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         """Write moments and rates; ``Trainer`` would pickle them."""
         if self.args.should_save:
-            sft_checkpoints.save_optimizer(self.optimizer, Path(output_dir))
-            sft_checkpoints.save_scheduler(self.lr_scheduler, Path(output_dir))
+            run_states.save_optimizer(self.optimizer, Path(output_dir))
+            run_states.save_scheduler(self.lr_scheduler, Path(output_dir))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
-            sft_checkpoints.load_optimizer(self.optimizer, Path(checkpoint))
-            sft_checkpoints.load_scheduler(self.lr_scheduler, Path(checkpoint))
+            run_states.load_optimizer(self.optimizer, Path(checkpoint))
+            run_states.load_scheduler(self.lr_scheduler, Path(checkpoint))
 
     def _save_scaler(self, output_dir: str) -> None:
         """Write the scale of float16's gradients, where there is one."""
         if self.accelerator.scaler is not None and self.args.should_save:
             record = json.dumps(self.accelerator.scaler.state_dict())
-            (Path(output_dir) / sft_checkpoints.SCALER).write_text(record, encoding="utf-8")
+            (Path(output_dir) / run_states.SCALER).write_text(record, encoding="utf-8")
 
     def _load_scaler(self, checkpoint: str | None) -> None:
         if checkpoint is not None and self.accelerator.scaler is not None:
-            record = (Path(checkpoint) / sft_checkpoints.SCALER).read_text(encoding="utf-8")
+            record = (Path(checkpoint) / run_states.SCALER).read_text(encoding="utf-8")
             self.accelerator.scaler.load_state_dict(json.loads(record))
 
     def _save_rng_state(self, output_dir: str) -> None:
         """Write the random states of this process; the checkpoint is whole with all of them."""
         folder = Path(output_dir)
         folder.mkdir(parents=True, exist_ok=True)  # another process makes the rest of it
-        sft_checkpoints.save_random_states(folder, self.args.process_index)
+        run_states.save_random_states(folder, self.args.process_index)
         self.accelerator.wait_for_everyone()
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
-            sft_checkpoints.load_random_states(Path(checkpoint), self.args.process_index)
+            run_states.load_random_states(Path(checkpoint), self.args.process_index)
 
     def _load_from_checkpoint(
         self, resume_from_checkpoint: str, model: nn.Module | None = None

@@ -1,4 +1,4 @@
-"""What ``Trainer`` keeps beside the router to go on bit for bit: safetensors and JSON, no pickle.
+"""What a run keeps beside the router to go on bit for bit: safetensors and JSON, no pickle.
 
 Moments are tensors; the optimizer's groups, the scheduler's place and the random states of every
 process are numbers.

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from transformers import get_scheduler
 from transformers.optimization import Adafactor
 
-from mmdrex.training.sft_checkpoints import (
+from mmdrex.training.run_states import (
     load_optimizer,
     load_random_states,
     load_scheduler,
