@@ -122,29 +122,20 @@ def train_rl(
         same_run(checkpoint, STAGE, record)
         state = load_state(checkpoint, router, learner)
     _told_apart(state, updates, config)
-    router.config.training = {
-        **earlier_runs(router.config.training, (STAGE,)),
-        STAGE: record,
-    }
+    earlier = earlier_runs(router.config.training, (STAGE,))
+    router.config.training = {**earlier, STAGE: record}
     outcomes = oracle.dates(np.append(np.unique(visits.rows), select))
     router.config.trained = seen_dates(outcomes, router.config.trained)
 
-    wanted = np.concatenate([visits.rows.ravel(), visits.following.ravel(), select]).tolist()
-    folder = None if config.cache_folder is None else Path(config.cache_folder)
-    with config.main_process_first(desc="seeing charts"):
-        trunks = Trunks(
-            *(router, oracle, wanted, config.anonymous, config.trunk_gigabytes, folder, progress),
-            observer=observer,
-        )
+    wanted = np.concatenate([visits.rows.ravel(), visits.following.ravel(), select])
+    trunks = _trunks(router, oracle, wanted, config, progress, observer)
     if config.train_router and checkpoint is None:
         centre(router, trunks, np.unique(visits.rows), config)
     trade = Trade(router, oracle, trunks, select, Rewards(router, oracle, config), config)
+    reports = get_reporting_integration_callbacks(config.report_to)
     handler = CallbackHandler(
-        [DefaultFlowCallback, *get_reporting_integration_callbacks(config.report_to), *callbacks],
-        router,
-        router.processor,
-        learner.optimizer,
-        learner.scheduler,
+        [DefaultFlowCallback, *reports, *callbacks],
+        *(router, router.processor, learner.optimizer, learner.scheduler),
     )
     control = handler.on_train_begin(config, state, TrainerControl())
     silent = not (progress and state.is_world_process_zero)
@@ -181,6 +172,29 @@ def train_rl(
     handler.on_train_end(config, state, control)
     _finish(router, state, record, config)
     return state
+
+
+def _trunks(
+    router: Router,
+    oracle: Oracle,
+    rows: Rows,
+    config: RLConfig,
+    progress: bool,
+    observer: type[Observer],
+) -> Trunks:
+    """Return what the adapters read in the windows; one process sees the charts for all."""
+    folder = None if config.cache_folder is None else Path(config.cache_folder)
+    with config.main_process_first(desc="seeing charts"):
+        return Trunks(
+            router,
+            oracle,
+            rows.tolist(),
+            config.anonymous,
+            config.trunk_gigabytes,
+            folder,
+            progress,
+            observer=observer,
+        )
 
 
 def _told_apart(state: TrainerState, updates: int, config: RLConfig) -> None:
