@@ -130,7 +130,7 @@ def write_final(router: Router, out: Path) -> None:
 
 def copy_adapter(router: Router) -> None:
     """Start the four experts as copies of the router's adapter."""
-    state = get_peft_model_state_dict(router.vlm, adapter_name=ADAPTER)
+    state = get_peft_model_state_dict(router.vlm, adapter_name=ADAPTER, save_embedding_layers=False)
     for expert in router.config.experts:
         set_peft_model_state_dict(router.vlm, state, expert)
     router.refresh()
