@@ -67,7 +67,7 @@ def say_matches(
     """Print how many reviewed labels belong to windows; refuse them if none does."""
     from mmdrex.training.review import matches
 
-    found = sum(matches(one, reviewed) for one in windows)
+    found = sum(int(matches(one, reviewed).sum()) for one in windows)
     if not found:
         raise ValueError(
             f"{name}: none of its {len(reviewed)} labels belongs to a window of {told}; give the "

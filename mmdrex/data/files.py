@@ -57,7 +57,7 @@ def reserve(path: Path, size: int) -> None:
             os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:
             raise OSError(
-                error.errno, f"{size / 2**20:.0f} MiB can't be kept ({error.strerror})", str(path)
+                error.errno, f"{size / 2**20:.1f} MiB can't be kept ({error.strerror})", str(path)
             ) from error
 
 

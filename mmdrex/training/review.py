@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from PIL import Image
 from tqdm.auto import tqdm
 
@@ -163,17 +164,17 @@ def apply_review(windows: pd.DataFrame, reviewed: pd.DataFrame) -> pd.DataFrame:
     labels = [own.get((symbol, time), label) for symbol, time, label in found]
     log.info(
         "%d of %d reviewed labels are of these windows; %d are not the rule's",
-        matches(windows, reviewed),
+        matches(windows, reviewed).sum(),
         len(reviewed),
         int((windows["label"] != labels).sum()),
     )
     return windows.assign(label=labels)
 
 
-def matches(windows: pd.DataFrame, reviewed: pd.DataFrame) -> int:
-    """Return how many reviewed labels belong to one of the windows."""
-    known = set(zip(windows["symbol"], windows["time"], strict=True))
-    return sum(key in known for key in zip(reviewed["symbol"], reviewed["time"], strict=True))
+def matches(windows: pd.DataFrame, reviewed: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which windows have a reviewed label, (N,)."""
+    known = set(zip(reviewed["symbol"], reviewed["time"], strict=True))
+    return np.array([key in known for key in zip(windows["symbol"], windows["time"], strict=True)])
 
 
 def _votes(base: pd.DataFrame, review: pd.DataFrame, who: str) -> pd.Series:

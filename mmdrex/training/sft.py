@@ -42,7 +42,7 @@ from mmdrex.training.checkpoints import (
 from mmdrex.training.fusing import fuse
 from mmdrex.training.history import earlier_runs
 from mmdrex.training.labels import class_balance, labelled_windows
-from mmdrex.training.review import apply_review, read_review
+from mmdrex.training.review import apply_review, matches, read_review
 from mmdrex.training.seeing import see
 from mmdrex.training.sft_config import SFTConfig, sft_config
 from mmdrex.training.sft_data import Sample, trend_samples
@@ -82,20 +82,25 @@ RECORDED = (
 def split_samples(
     router: Router, assets: Mapping[str, pd.DataFrame], config: SFTConfig, split: str
 ) -> list[Sample]:
-    """Return the samples of a split, with reviewed labels where there are any."""
+    """Return the samples of a split, so many at random as asked for, reviewed windows first."""
     windows = labelled_windows(assets, split, config.stride, config.window, router.config.lookback)
     if windows.empty:
         raise ValueError(
             f"no window of {config.window} bars lies in the split {split!r} of {config.data}; "
             "give prices of earlier or more years"
         )
+    first = np.zeros(len(windows), dtype=bool)
     if config.labels is not None:
-        windows = apply_review(windows, read_review(config.labels))
+        reviewed = read_review(config.labels)
+        windows, first = apply_review(windows, reviewed), matches(windows, reviewed)
     limit = {config.select_split: config.select_samples, config.fit_split: config.samples}.get(
         split
     )
     if limit is not None and limit < len(windows):
-        rows = np.random.default_rng(config.seed).choice(len(windows), limit, replace=False)
+        rng, rows = np.random.default_rng(config.seed), np.empty(0, dtype=np.int64)
+        for part in (np.flatnonzero(first), np.flatnonzero(~first)):
+            count = min(limit - len(rows), len(part))
+            rows = np.append(rows, rng.choice(part, count, replace=False))
         windows = windows.iloc[np.sort(rows)].reset_index(drop=True)
     log.info("%s: %d windows\n%s", split, len(windows), class_balance(windows["label"]))
     return trend_samples(assets, windows, router.config.lookback, config.anonymous, config.seed)

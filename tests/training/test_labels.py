@@ -217,9 +217,9 @@ def test_labels_are_counted_that_belong_to_windows(
 ) -> None:
     reviewed = read_review(exported)
     windows = labelled_windows(markets, "select", stride=60)
-    assert matches(windows, reviewed) == len(reviewed) == len(windows)
-    assert matches(windows[2:], reviewed) == len(windows) - 2
-    assert matches(windows, reviewed.assign(symbol="other")) == 0
+    assert matches(windows, reviewed).all() and len(reviewed) == len(windows)
+    assert matches(windows, reviewed[2:]).tolist() == [False] * 2 + [True] * (len(windows) - 2)
+    assert not matches(windows, reviewed.assign(symbol="other")).any()
 
 
 def test_a_window_reviewed_twice_is_refused(exported: Path) -> None:

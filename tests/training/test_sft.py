@@ -19,10 +19,12 @@ from transformers import HfArgumentParser, TrainerCallback, TrainingArguments
 
 from mmdrex.errors import LossError
 from mmdrex.router.router import ADAPTER, Router
+from mmdrex.router.vocabulary import LABELS
 from mmdrex.training import checkpoints, sft
 from mmdrex.training.answers import IGNORED, AnswerModel, Answers, Collator, label_ids
 from mmdrex.training.assets import training_assets
 from mmdrex.training.checkpoints import last_checkpoint
+from mmdrex.training.labels import labelled_windows
 from mmdrex.training.seeing import see
 from mmdrex.training.sft import split_samples, train_sft, trainable
 from mmdrex.training.sft_config import TINY, SFTConfig, sft_config
@@ -398,6 +400,33 @@ def test_logistic_regression_agrees_with_scikit_learn() -> None:
     theirs = LogisticRegression(C=1 / (2 * 400 * 1e-4), max_iter=1000, tol=1e-8)
     expected = theirs.fit(standard, labels).predict_proba(standard)
     np.testing.assert_allclose(logistic(features, labels, features), expected, atol=2e-3)
+
+
+def test_reviewed_windows_are_learned_from_however_few_are_drawn(
+    micro_router: Make, markets: Markets, tmp_path: Path
+) -> None:
+    router = micro_router()
+    windows = labelled_windows(markets, "fit", 60)
+    reviewed = windows.iloc[[3, 10, 20]].assign(label="down")
+    reviewed.to_csv(tmp_path / "labels.csv", index=False)
+
+    def drawn(samples: int, labels: Path | None) -> dict[tuple[str, pd.Timestamp], str]:
+        settings = config(
+            tmp_path, stride=60, samples=samples, labels=None if labels is None else str(labels)
+        )
+        made = split_samples(router, markets, settings, "fit")
+        return {(one.observation.symbol, one.observation.time): LABELS[one.label] for one in made}
+
+    wanted = set(zip(reviewed["symbol"], reviewed["time"], strict=True))
+    for samples in (2, 5):
+        found = drawn(samples, tmp_path / "labels.csv")
+        assert len(found) == samples
+        assert len(wanted & found.keys()) == min(samples, 3)
+        assert all(found[key] == "down" for key in wanted & found.keys())
+    # As without labels, the same windows whatever numpy's stream is used for afterwards.
+    rows = np.random.default_rng(42).choice(len(windows), 5, replace=False)
+    plain = windows.iloc[rows]
+    assert drawn(5, None).keys() == set(zip(plain["symbol"], plain["time"], strict=True))
 
 
 def test_evaluation_prints_all_predictors(run: tuple[Path, Router], markets: Markets) -> None:
