@@ -150,7 +150,7 @@ def data_record(assets):
     """Return what a card says of the data: how many assets, which days, what was left unseen."""
     days = {
         split: "; ".join(
-            f"{kind} {first:%Y-%m-%d} to {last:%Y-%m-%d}"
+            f"{kind} {'' if split == 'fit' else f'{first:%Y-%m-%d} '}to {last:%Y-%m-%d}"
             for kind in ("exchange", "crypto")
             for first, last in [split_range(split, kind == "crypto")]
         )
