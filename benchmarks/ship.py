@@ -36,19 +36,21 @@ NAMED = {"balanced": "balanced accuracy", "low": "balanced accuracy, 95 % from"}
 NAMED["high"] = "balanced accuracy, 95 % to"
 
 
-def kept(path, measured):
-    """Return what a file holds, or measure it and keep it there."""
-    if not path.exists():
-        path.write_text(json.dumps(measured(), indent=1))
-    return json.loads(path.read_text())
+def kept(path, routers, measured):
+    """Return what a file holds of these routers, or measure it and keep it there."""
+    names = [router.model for router in routers]
+    record = json.loads(path.read_text()) if path.exists() else {}
+    if record.get("routers") != names:
+        record = {"routers": names, "told": measured()}
+        path.write_text(json.dumps(record, indent=1))
+    return record["told"]
 
 
 def as_shipped(source, folder, cache):
     """Store a router as float16, its backbone inside, and return it as it reloads."""
-    if not folder.exists():
-        router = Router.from_pretrained(str(source), cache=False)
-        router.config.backbone, router.config.backbone_revision = "tiny", None
-        store(router, folder)
+    router = Router.from_pretrained(str(source), cache=False)
+    router.config.backbone, router.config.backbone_revision = "tiny", None
+    store(router, folder)
     return Router.from_pretrained(str(folder), cache=cache or True)
 
 
@@ -83,11 +85,12 @@ def write_trend(record, told):
     met = "met" if ours > max(others) else "not met"
     record["goal"] = f"balanced accuracy above both references: {met}"
     record["figures of"] = "this stage's router, float16 (mmdrex train sft --evaluate)"
-    for name, counts in told["confusion"].items():
-        rows = "; ".join(
-            f"{label} {row}" for label, row in zip(LABELS, np.array(counts).tolist(), strict=True)
+    record["confusion"] = {
+        f"{name}'s (truth, then told as {', '.join(LABELS)})": "; ".join(
+            f"{label} {row}" for label, row in zip(LABELS, counts, strict=True)
         )
-        record[f"confusion, {name} (truth, then told as {', '.join(LABELS)})"] = rows
+        for name, counts in told["confusion"].items()
+    }
     record["figures"] = {
         "validation windows": told["windows"],
         **trend_figures(told, told["figures"]),
@@ -185,14 +188,14 @@ def main():
         routers[name] = as_shipped(path, options.work / name, options.cache)
     assets = training_assets(str(options.data))
     measures = {
-        "exam": lambda: examine(router, assets, progress=False),
-        "trend": lambda: trend_record(trend, assets, options),
-        "after": lambda: trend_record(router, assets, options),
-        "trades": lambda: measure(options.data, routers, CLASSES),
+        "exam": ([router], lambda: examine(router, assets, progress=False)),
+        "trend": ([trend], lambda: trend_record(trend, assets, options)),
+        "after": ([router], lambda: trend_record(router, assets, options)),
+        "trades": (routers.values(), lambda: measure(options.data, routers, CLASSES)),
     }
     told = {
-        name: kept(options.work / f"{name}.json", one)
-        for name, one in measures.items()
+        name: kept(options.work / f"{name}.json", of, one)
+        for name, (of, one) in measures.items()
         if options.only in (None, name)
     }
     if options.only:

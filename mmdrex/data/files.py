@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -52,10 +53,13 @@ def reserve(path: Path, size: int) -> None:
     if not hasattr(os, "posix_fallocate") or size == 0:  # macOS and Windows have none
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
+    path.touch()
+    with path.open("r+b") as file:
         try:
             os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:
+            if error.errno in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                return  # this file system gives none ahead
             raise OSError(
                 error.errno, f"{size / 2**20:.1f} MiB can't be kept ({error.strerror})", str(path)
             ) from error

@@ -141,7 +141,8 @@ def require_there(name: str) -> None:
         return
     routers = sorted(str(found.parent) for found in path.parent.glob("*/config.json"))
     there = f"; there are {', '.join(routers)}" if routers else ""
-    raise RouterError(f"no folder {name}{there}")
+    hub = "" if name.count("/") != 1 else f" (a hub id only where there is no folder {path.parent})"
+    raise RouterError(f"no folder {name}{hub}{there}")
 
 
 def _find(name: str, hub: dict[str, Any]) -> tuple[Path | None, MMDREXConfig]:

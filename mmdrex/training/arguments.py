@@ -95,6 +95,8 @@ def _as_wanted(name: str, given: Any, wanted: Any) -> Any:
     parts = get_args(wanted) if get_origin(wanted) in (Union, UnionType) else (wanted,)
     kinds = tuple(kind for part in parts if isinstance(kind := get_origin(part) or part, type))
     value = given
+    if given is False and name.endswith("_strategy"):  # YAML's reading of no
+        return "no"
     if isinstance(given, str) and (int in kinds or float in kinds) and str not in kinds:
         with suppress(ValueError):
             value = float(given)
@@ -103,11 +105,14 @@ def _as_wanted(name: str, given: Any, wanted: Any) -> Any:
         return value
     if number and int in kinds and float(value).is_integer():
         return int(value)
-    if isinstance(value, kinds) and not number:
+    truth = isinstance(value, bool)
+    if truth and str in kinds:  # resume_from_checkpoint: true
+        return value
+    if isinstance(value, kinds) and not number and (bool in kinds or not truth):
         return value
     if str in kinds and isinstance(value, Path | Real):  # a folder of prices named 2020
         return str(value)
-    words = [word for kind, word in WANTED.items() if kind in kinds]
+    words = [word for kind, word in WANTED.items() if kind in kinds] or [str(wanted)]
     raise ValueError(f"{name} must be {' or '.join(words)}, not {given!r}")
 
 

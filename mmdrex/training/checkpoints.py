@@ -15,6 +15,7 @@ import torch
 from peft import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from transformers import TrainingArguments
 
 from mmdrex.data.files import replacing
 from mmdrex.router import storage
@@ -126,6 +127,16 @@ def write_final(router: Router, out: Path) -> None:
         for path in files:
             with replacing(out / path.name) as place:
                 path.rename(place)
+
+
+def push(router: Router, config: TrainingArguments) -> None:
+    """Upload a finished router as the settings say: where, how private, which revision."""
+    router.push_to_hub(
+        config.hub_model_id or Path(str(config.output_dir)).name,
+        token=config.hub_token,
+        private=config.hub_private_repo,
+        revision=config.hub_revision,
+    )
 
 
 def copy_adapter(router: Router) -> None:

@@ -6,7 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 # What was measured of the router that a run left, and is not true of what comes after.
-MEASURED = ("figures", "figures of", "goal", "limits", "validation")
+MEASURED = (
+    "confusion",
+    "figures",
+    "figures of",
+    "goal",
+    "limits",
+    "minutes",
+    "read",
+    "validation",
+)
 
 
 def earlier_runs(training: Mapping[str, Any], stages: Sequence[str]) -> dict[str, Any]:
@@ -22,8 +31,8 @@ def earlier_runs(training: Mapping[str, Any], stages: Sequence[str]) -> dict[str
     Returns
     -------
     dict
-        Their records as "stage 1, run 1" and so on, without what was measured after them; all
-        others as they are.
+        Their records as "stage 1, run 1" and so on, without what was measured after them; of the
+        others no figures that were read under an adapter of theirs.
     """
     kept: dict[str, Any] = {}
     for name, record in training.items():
@@ -31,6 +40,8 @@ def earlier_runs(training: Mapping[str, Any], stages: Sequence[str]) -> dict[str
             run = 1 + sum(other.startswith(f"{name}, run ") for other in training)
             settings = {key: value for key, value in record.items() if key not in MEASURED}
             kept[f"{name}, run {run}"] = settings
+        elif isinstance(record, Mapping) and "read" in record:  # measured under a later adapter
+            kept[name] = {key: value for key, value in record.items() if key not in MEASURED}
         else:
             kept[name] = record
     return kept

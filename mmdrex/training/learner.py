@@ -39,11 +39,17 @@ class Learner(NamedTuple):
             config.adam_epsilon,
             config.weight_decay,
         )
-        steps = updates * config.update_every * max(config.ppo_epochs, config.router_epochs)
-        warmup = config.get_warmup_steps(steps)
-        return cls(
-            named, optimizer, get_scheduler(config.lr_scheduler_type, optimizer, warmup, steps)
+        passes = {True: config.router_epochs, False: config.ppo_epochs}
+        epochs = max(passes[name == ADAPTER] for name in named)
+        steps = updates * config.update_every * epochs
+        scheduler = get_scheduler(
+            config.lr_scheduler_type,
+            optimizer,
+            config.get_warmup_steps(steps),
+            steps,
+            config.lr_scheduler_kwargs,  # type: ignore[arg-type]  # text is read by transformers
         )
+        return cls(named, optimizer, scheduler)
 
     def save(self, folder: Path) -> None:
         """Write moments and rates."""

@@ -42,6 +42,7 @@ from mmdrex.training.centring import centre
 from mmdrex.training.checkpoints import (
     checkpoint_asked,
     load_weights,
+    push,
     same_run,
     seen_dates,
     write_final,
@@ -86,7 +87,8 @@ def train_rl(
     Parameters
     ----------
     router : Router
-        From SFT as a rule; left with the weights of the best checkpoint.
+        From SFT as a rule; left with the weights of the best checkpoint. To resume, give it as the
+        run found it: loaded anew, not one that has learned since.
     oracle : Oracle
     fit : ndarray of bool of shape (N,)
         Which windows of the oracle's table may be trained on.
@@ -96,6 +98,8 @@ def train_rl(
         With ``resume_from_checkpoint`` the run goes on where its last whole checkpoint stands.
     progress : bool
     callbacks : sequence of TrainerCallback
+        They say when to log, score, keep and stop; ``EarlyStoppingCallback`` wants a metric of
+        ``Trainer``, which is not here.
     observer : type
         What makes the observations; one of your own may hide or change what is seen.
 
@@ -236,7 +240,7 @@ def _finish(router: Router, state: TrainerState, record: dict[str, Any], config:
     if config.should_save:
         write_final(router, out)
         if config.push_to_hub:
-            router.push_to_hub(config.hub_model_id or out.name, token=config.hub_token)
+            push(router, config)
 
 
 def set_up(router: Router, config: RLConfig) -> None:

@@ -58,6 +58,7 @@ RECORDED = (
     "anonymous",
     "learning_rate",
     "heads_learning_rate",
+    "lr_scheduler_kwargs",
     "warmup_steps",
     "weight_decay",
     "adam_beta1",

@@ -32,19 +32,25 @@ TINY: dict[str, Any] = {
 }
 # Settings of ``TrainingArguments`` that this loop knows nothing of: better refused than ignored.
 UNUSED = (
-    "optim",
-    "optim_args",
+    "activation_checkpointing",
+    "auto_find_batch_size",
+    "deepspeed",
+    "eval_on_start",
     "fp16",
+    "fsdp",
+    "full_determinism",
     "gradient_accumulation_steps",
     "gradient_checkpointing",
-    "num_train_epochs",
-    "torch_compile",
-    "deepspeed",
-    "fsdp",
     "label_smoothing_factor",
     "load_best_model_at_end",
     "metric_for_best_model",
     "neftune_noise_alpha",
+    "num_train_epochs",
+    "optim_args",
+    "optim_target_modules",
+    "save_only_model",
+    "torch_compile",
+    "use_liger_kernel",
 )
 
 
@@ -175,9 +181,14 @@ class RLConfig(TrainingArguments):
     def __post_init__(self) -> None:
         """Check what no run could use."""
         usual = {one.name: one.default for one in fields(TrainingArguments)}
-        unused = [name for name in UNUSED if getattr(self, name) != usual[name]]
+        given = {name: getattr(self, name) for name in UNUSED}
+        unused = [name for name, value in given.items() if value and value != usual[name]]
         if unused:
             raise ValueError(f"stage 2 has no use for {', '.join(unused)}; leave them out")
+        for name, wanted in (("optim", "adamw_torch"), ("lr_scheduler_type", "")):
+            value = str(getattr(getattr(self, name), "value", getattr(self, name)))
+            if not value.startswith(wanted) or value == "reduce_lr_on_plateau":
+                raise ValueError(f"stage 2 learns by AdamW without a plateau: no {name} {value!r}")
         super().__post_init__()  # type: ignore[no-untyped-call]  # transformers leaves it so
         for name in ("fit_split", "select_split"):
             if getattr(self, name) not in SPLITS:
@@ -215,6 +226,8 @@ def rl_config(out: str | Path, **settings: Any) -> RLConfig:
     """
     given = checked_settings(settings, RLConfig)
     own = dict(TINY) if backbone_of(given.get("init", "tiny")) == "tiny" else {}
+    if "learning_rate" in given:
+        own.pop("heads_learning_rate", None)  # one rate given is the rate of all
     if not torch.cuda.is_available():
         own["use_cpu"] = True
     return RLConfig(output_dir=str(out), **{**own, **given})

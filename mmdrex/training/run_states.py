@@ -78,6 +78,7 @@ def load_random_states(folder: Path, process: int) -> None:
     random.setstate((version, tuple(inner), gauss))
     np.random.set_state(tuple(record["numpy"]))  # noqa: NPY002  # as above
     torch.set_rng_state(torch.tensor(record["cpu"], dtype=torch.uint8))
+    seen = torch.cuda.device_count()  # another machine may show fewer
     torch.cuda.set_rng_state_all(
-        [torch.tensor(state, dtype=torch.uint8) for state in record["cuda"]]
+        [torch.tensor(state, dtype=torch.uint8) for state in record["cuda"][:seen]]
     )

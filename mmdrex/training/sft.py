@@ -27,6 +27,7 @@ from mmdrex.data.splits import asset_class
 from mmdrex.errors import one_line
 from mmdrex.router.cache import digest
 from mmdrex.router.router import ADAPTER, Router
+from mmdrex.router.storage import weights_digest
 from mmdrex.router.vocabulary import LABELS
 from mmdrex.training.answers import AnswerModel, Answers
 from mmdrex.training.arguments import given_settings
@@ -35,6 +36,7 @@ from mmdrex.training.checkpoints import (
     checkpoint_asked,
     code_version,
     copy_adapter,
+    push,
     same_run,
     seen_dates,
     write_final,
@@ -63,6 +65,7 @@ RECORDED = (
     "text_weight",
     "anonymous",
     "learning_rate",
+    "lr_scheduler_kwargs",
     "warmup_steps",
     "optim",
     "weight_decay",
@@ -131,6 +134,7 @@ def train_sft(
         If the loss is not a number; the batch lies in the output folder.
     """
     out = Path(str(config.output_dir))
+    start = weights_digest(router.state_dict())
     checkpoint = checkpoint_asked(out, config.resume_from_checkpoint)
     with config.main_process_first(desc="seeing charts"):
         fit = split_samples(router, assets, config, config.fit_split)
@@ -145,7 +149,7 @@ def train_sft(
         ]
     if not router.config.training:
         fit_scaler(router, fit)
-    record = _record(config, fit, select)
+    record = _record(config, fit, select, start)
     if checkpoint is not None:
         same_run(checkpoint, STAGE, record)
     trainable(router)
@@ -171,7 +175,7 @@ def train_sft(
     if config.should_save:
         write_final(router, out)
     if config.push_to_hub and config.should_save:
-        router.push_to_hub(config.hub_model_id or out.name, token=config.hub_token)
+        push(router, config)
     return trainer
 
 
@@ -222,11 +226,17 @@ def fit_scaler(router: Router, samples: list[Sample]) -> None:
     router.refresh()
 
 
-def _record(config: SFTConfig, fit: list[Sample], select: list[Sample]) -> dict[str, Any]:
-    """Return what made the router: settings, seeds, digests of data, version of the code."""
+def _record(
+    config: SFTConfig, fit: list[Sample], select: list[Sample], start: str
+) -> dict[str, Any]:
+    """Return what made the router: start, settings, seeds, digests of data, version of the code.
+
+    ``start`` is the digest of the router that the run starts from.
+    """
     answers = [f"{one.observation.digest} {one.answer}" for one in (*fit, *select)]
     return {
         **{name: getattr(config, name) for name in RECORDED},
+        "start": start,
         "lr_scheduler_type": SchedulerType(config.lr_scheduler_type).value,
         "processes": config.world_size,
         "windows": len(fit),

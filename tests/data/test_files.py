@@ -1,3 +1,6 @@
+import errno
+import os
+
 import pytest
 
 from mmdrex.data.files import replacing, reserve
@@ -72,3 +75,12 @@ def test_reserved_bytes_are_there_and_nothing_is_overwritten(tmp_path):
     path.write_bytes(b"kept")
     reserve(path, 9)
     assert path.read_bytes() == b"kept" + bytes(5)
+
+
+def test_a_file_system_that_reserves_nothing_is_no_error(tmp_path, monkeypatch):
+    def refuse(descriptor, offset, size):
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    reserve(tmp_path / "file", 9)
+    assert (tmp_path / "file").stat().st_size == 0

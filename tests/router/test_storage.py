@@ -140,7 +140,9 @@ def test_a_typo_in_a_folder_is_told_before_any_network(
     monkeypatch.setattr(storage.PreTrainedConfig, "get_config_dict", asked)
     monkeypatch.chdir(tmp_path)
     router.save_pretrained("runs/sft")
-    with pytest.raises(RouterError, match="no folder runs/sfft; there are runs/sft"):
+    with pytest.raises(
+        RouterError, match=r"no folder runs/sfft \(a hub id .* no folder runs\); there are runs/sft"
+    ):
         Router.from_pretrained("runs/sfft")
     with pytest.raises(AssertionError, match="the hub was asked"):
         Router.from_pretrained("Qwen/some-model")

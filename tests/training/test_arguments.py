@@ -23,6 +23,7 @@ STAGES = {"sft": SFTConfig, "rl": RLConfig}
         ("sft", "bf16: perhaps", r"bf16 must be true or false, not 'perhaps'$"),
         ("sft", "learning_rate: true", r"learning_rate must be a number, not True$"),
         ("sft", "eval_steps: often", r"eval_steps must be a number, not 'often'$"),
+        ("sft", "max_steps: true", r"max_steps must be a whole number, not True$"),
         ("sft", "stride: [", r"sft\.yaml is no YAML: .*line 2, column 10"),
     ],
 )
@@ -46,8 +47,19 @@ def test_numbers_in_words_of_yaml_are_taken(tmp_path):
         "stride": 8,
         "max_steps": 100,
         "weight_decay": 0,
-        "resume_from_checkpoint": "True",
+        "resume_from_checkpoint": True,
         "report_to": ["wandb"],
+    }
+
+
+def test_what_yaml_reads_as_false_is_what_was_meant(tmp_path):
+    path = tmp_path / "sft.yaml"
+    path.write_text("output_dir: out\nresume_from_checkpoint: false\nsave_strategy: no\n")
+    given = given_settings([str(path)], SFTConfig)
+    assert given == {
+        "output_dir": "out",
+        "resume_from_checkpoint": False,
+        "save_strategy": "no",
     }
 
 

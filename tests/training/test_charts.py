@@ -97,7 +97,9 @@ def test_each_modality_is_asked_for_the_texture_of_the_windows_it_shows(market):
         head = heads.said[name]
         told = states @ head.weight.T + head.bias
         wanted.append(float((told - standard.clamp(-4.0, 4.0)).square().mean().detach()))
-    assert float(heads.said_loss(states, truths)) == pytest.approx(np.mean(wanted), rel=1e-5)
+    assert float(heads.said_loss(states, truths).detach()) == pytest.approx(
+        np.mean(wanted), rel=1e-5
+    )
     assert len(set(wanted)) == 3
 
 
@@ -109,8 +111,8 @@ def test_the_weight_of_the_lines_weighs_closes_and_rsi_alone(market):
     error = states @ heads.series.weight.T + heads.series.bias
     error = (error - torch.cat([truth.close, truth.rsi], dim=1)).square().mean(dim=0)
     # Unexplained: the error over the variance that closes, then RSI, have on charts.
-    lines = float((error[:60] / 0.075).mean() + (error[60:] / 0.0145).mean()) / 2
-    once, thrice = (float(heads.loss(states, truth, weight)) for weight in (1.0, 3.0))
+    lines = float(((error[:60] / 0.075).mean() + (error[60:] / 0.0145).mean()).detach()) / 2
+    once, thrice = (float(heads.loss(states, truth, weight).detach()) for weight in (1.0, 3.0))
     assert thrice - once == pytest.approx(2 * lines, rel=1e-4)
 
 

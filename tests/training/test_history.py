@@ -25,3 +25,13 @@ def test_earlier_runs_keep_their_settings_and_lose_what_was_measured():
 
 def test_a_router_without_stages_has_no_earlier_runs():
     assert earlier_runs({}, ("stage 1",)) == {}
+
+
+def test_figures_read_under_an_adapter_go_with_it():
+    training = {"stage 0": {"seed": 1, "figures": {"R2": 0.9}, "read": "as shipped"}, "stage 1": {}}
+    assert earlier_runs(training, ("stage 1", "stage 2")) == {
+        "stage 0": {"seed": 1},
+        "stage 1, run 1": {},
+    }
+    del training["stage 0"]["read"]
+    assert earlier_runs(training, ("stage 1",))["stage 0"]["figures"] == {"R2": 0.9}

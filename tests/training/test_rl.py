@@ -481,6 +481,17 @@ def test_wrong_settings_are_refused_in_one_sentence(tmp_path):
         ValueError, match="stage 2 has no use for fp16, gradient_accumulation_steps"
     ):
         rl_config(tmp_path, fp16=True, gradient_accumulation_steps=4)
+    with pytest.raises(ValueError, match="no optim 'adafactor'"):
+        rl_config(tmp_path, optim="adafactor")
+    with pytest.raises(ValueError, match="no lr_scheduler_type 'reduce_lr_on_plateau'"):
+        rl_config(tmp_path, lr_scheduler_type="reduce_lr_on_plateau", eval_strategy="steps")
+
+
+def test_settings_that_say_what_holds_anyway_are_taken(tmp_path):
+    config = rl_config(
+        tmp_path, gradient_checkpointing=False, fp16=False, fsdp="", optim="adamw_torch"
+    )
+    assert replace(config, seed=1).seed == 1
 
 
 def test_markets_that_end_before_select_are_refused(start, oracle, tmp_path):

@@ -17,6 +17,7 @@ from mmdrex.observation.observation import Observer
 from mmdrex.router.router import Router
 from mmdrex.training import rl, sft
 from mmdrex.training.arguments import given_settings
+from mmdrex.training.learner import Learner
 from mmdrex.training.losses import behaviours
 from mmdrex.training.rl import train_rl
 from mmdrex.training.rl_config import RLConfig, rl_config
@@ -149,7 +150,7 @@ def test_who_is_fixed_decides_as_before(start, oracle, tmp_path, switch, kept):
     assert same == {name: name == kept for name in same}
 
 
-@pytest.mark.parametrize(("adapters", "heads"), [(1e-3, 0.0), (0.0, 1e-3), (1e-3, None)])
+@pytest.mark.parametrize(("adapters", "heads"), [(1e-3, 0.0), (0.0, 1e-3)])
 def test_adapters_and_heads_learn_each_at_their_own_rate(start, oracle, tmp_path, adapters, heads):
     before = Router.from_pretrained(str(start), cache=False).state_dict()
     after, state = train(
@@ -158,8 +159,48 @@ def test_adapters_and_heads_learn_each_at_their_own_rate(start, oracle, tmp_path
     moved = {name for name, new in after.state_dict().items() if not torch.equal(new, before[name])}
     assert any("lora_B" in name for name in moved) == (adapters > 0)
     # The norm's standardisation is set before the first step, whatever the rates.
-    assert any(name.startswith("heads.policies") for name in moved) == (heads != 0.0)
+    assert any(name.startswith("heads.policies") for name in moved) == (heads > 0)
     assert state.global_step == 1
+
+
+def test_a_rate_that_is_given_alone_is_that_of_the_heads_too(start, tmp_path):
+    router = Router.from_pretrained(str(start), cache=False)
+    for given, rates in (
+        ({}, [1e-4, 2e-3]),  # tiny's own
+        ({"learning_rate": 3e-5}, [3e-5, 3e-5]),
+        ({"learning_rate": 3e-5, "heads_learning_rate": 1e-3}, [3e-5, 1e-3]),
+    ):
+        config = rl_config(tmp_path, **given, warmup_steps=0)
+        groups = Learner.of(router, 10, config).optimizer.param_groups
+        assert [group["lr"] for group in groups] == rates
+
+
+def test_the_rates_course_spans_the_passes_of_those_who_learn(start, tmp_path):
+    router = Router.from_pretrained(str(start), cache=False)
+    usual = {"lr_scheduler_type": "linear", "update_every": 4, "learning_rate": 1.0}
+    for given, steps in (
+        ({"ppo_epochs": 4, "router_epochs": 1}, 4 * 4 * 10),
+        ({"ppo_epochs": 4, "router_epochs": 1, "train_experts": False}, 1 * 4 * 10),
+        ({"ppo_epochs": 2, "router_epochs": 3, "train_router": False}, 2 * 4 * 10),
+    ):
+        learner = Learner.of(router, 10, rl_config(tmp_path, **usual, **given))
+        learner.optimizer.step()
+        learner.scheduler.step()
+        assert learner.scheduler.get_last_lr()[0] == pytest.approx(1 - 1 / steps)
+
+
+def test_settings_of_a_course_reach_it(start, tmp_path):
+    router = Router.from_pretrained(str(start), cache=False)
+    config = rl_config(
+        *(tmp_path,), lr_scheduler_type="polynomial", lr_scheduler_kwargs={"power": 2.0}
+    )
+    learner = Learner.of(router, 10, config)
+    learner.optimizer.step()
+    learner.scheduler.step()
+    whole = 10 * config.update_every * 2
+    end = 1e-7  # where transformers' polynomial ends
+    wanted = (1e-4 - end) * (1 - 1 / whole) ** 2 + end
+    assert learner.scheduler.get_last_lr()[0] == pytest.approx(wanted)
 
 
 # -- precision ----------------------------------------------------------------------------------
