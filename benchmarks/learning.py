@@ -1,6 +1,6 @@
 """Show that a router learns where the truth is known, and that it reads every modality.
 
-    python benchmarks/learning.py [--seeds 1 2 3 4 5] [--updates 16 40] [--markets 100] [--layers 1]
+    python benchmarks/learning.py [--seeds 1 2 3 4 5] [--updates 16 80] [--markets 100] [--layers 1]
         [--sees VTL] [--modalities VTL] [--cache DIR]
 
 Markets switch among the four regimes of `mmdrex.data.regimes` (parameters and their evidence:
@@ -219,7 +219,7 @@ def main():
     """Print a table per seed, the modalities, and which goals are reached."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
-    parser.add_argument("--updates", type=int, nargs=2, default=(16, 40), help="of both phases")
+    parser.add_argument("--updates", type=int, nargs=2, default=(16, 80), help="of both phases")
     parser.add_argument("--markets", type=int, default=100, help="to train on")
     parser.add_argument("--tested", type=int, default=60, help="markets to score; half to choose")
     parser.add_argument("--bars", type=int, default=1500)
