@@ -27,13 +27,17 @@ from mmdrex.router.router import Router
 from mmdrex.training.assets import training_assets
 from mmdrex.training.charts import store
 from mmdrex.training.exam import examine
+from mmdrex.training.history import SHIPPED_ON
 from mmdrex.training.labels import LABELS
 from mmdrex.training.sft import evaluate_sft
 from mmdrex.training.sft_config import sft_config
 
 SCORES = ("accuracy", "balanced", "low", "high", "log loss", "calibration error")
-NAMED = {"balanced": "balanced accuracy", "low": "balanced accuracy, 95 % from"}
-NAMED["high"] = "balanced accuracy, 95 % to"
+NAMED = {
+    "balanced": "balanced accuracy",
+    "low": "balanced accuracy, 95 % from",
+    "high": "balanced accuracy, 95 % to",
+}
 
 
 def kept(path, routers, measured):
@@ -106,10 +110,8 @@ def write_trades(record, told, traded, seeds, alone):
     }
     for kind, rows in traded["classes"].items():
         figures |= class_figures(kind, rows, seeds)
-    for name, why in (
-        ("router", ""),
-        *([("alone", "without the group reward: ")] if alone else []),
-    ):
+    choices = {"": "router"} | ({"without the group reward: ": "alone"} if alone else {})
+    for why, name in choices.items():
         for expert, (entropy, rule) in traded["entropy"][name].items():
             figures[f"{why}entropy of {expert}'s choices, nats (most often {rule})"] = entropy
     record["validation"] = (
@@ -212,7 +214,7 @@ def main():
         training[stage]["minutes"] = minutes
     if options.limits:
         training["stage 2"]["limits"] = options.limits
-    router.config.training = {"data": data_record(assets), **training}
+    router.config.training = {SHIPPED_ON: data_record(assets), **training}
     store(router, options.out)
     print((options.out / "README.md").read_text())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+SHIPPED_ON = "data"  # assets and days of a shipped router: another run has its own
 # What was measured of the router that a run left, and is not true of what comes after.
 MEASURED = (
     "confusion",
@@ -31,11 +32,14 @@ def earlier_runs(training: Mapping[str, Any], stages: Sequence[str]) -> dict[str
     Returns
     -------
     dict
-        Their records as "stage 1, run 1" and so on, without what was measured after them; of the
-        others no figures that were read under an adapter of theirs.
+        Without the assets and days of what was measured; their records as "stage 1, run 1" and so
+        on, without what was measured after them; of the others no figures that were read under an
+        adapter of theirs.
     """
     kept: dict[str, Any] = {}
     for name, record in training.items():
+        if name == SHIPPED_ON:
+            continue
         if name in stages:
             run = 1 + sum(other.startswith(f"{name}, run ") for other in training)
             settings = {key: value for key, value in record.items() if key not in MEASURED}

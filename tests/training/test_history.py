@@ -35,3 +35,8 @@ def test_figures_read_under_an_adapter_go_with_it():
     }
     del training["stage 0"]["read"]
     assert earlier_runs(training, ("stage 1",))["stage 0"]["figures"] == {"R2": 0.9}
+
+
+def test_the_assets_of_a_shipped_router_are_not_those_of_another_run():
+    training = {"data": {"assets": "156"}, "stage 1": {"data": "digest"}}
+    assert earlier_runs(training, ("stage 2",)) == {"stage 1": {"data": "digest"}}
