@@ -1,12 +1,10 @@
 """`mmdrex fit`, `mmdrex check`, `mmdrex backtest --strategy`."""
 
 import json
-import sys
 
 import pytest
 
 import baselines
-from mmdrex import cli
 
 MINE = """
 def honest(bars):
@@ -15,21 +13,6 @@ def honest(bars):
 def leaks(bars):
     return (bars["close"] < bars["close"].shift(-1)).astype(float)
 """
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Return a function that gives exit code, output and error output of the command line."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["mmdrex", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

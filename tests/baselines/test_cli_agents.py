@@ -1,7 +1,6 @@
 """The baselines that ask a language model, as a user of the command line meets them."""
 
 import json
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import pytest
 
 import baselines
 from baselines import BASELINES
-from mmdrex import cli
 from mmdrex.data.sample import sample_bars
 from mmdrex.engines import backtest, job
 from mmdrex.engines.comparison import compare
@@ -23,10 +21,9 @@ REPLIES = f"replay:{FILE}"
 
 
 @pytest.fixture
-def call(monkeypatch, capsys, tmp_path):
+def call(call, monkeypatch, tmp_path):
     """Return a function that gives exit code, output and error output of the command line."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
     # Pictures and tearsheets take most of a run's time and are tested elsewhere.
     for slow in ("save_figure", "write_tearsheet"):
         monkeypatch.setattr(job, slow, lambda *_: None)
@@ -35,15 +32,7 @@ def call(monkeypatch, capsys, tmp_path):
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     prices = sample_bars("sp500").loc["2005":"2008-03"]
     prices.to_csv("SPX.csv", index_label="date")
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["mmdrex", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
-
-    return run
+    return call
 
 
 BACKTEST = ("backtest", "SPX.csv", "--start", "2008-03-03", "--engine", "vectorbt")

@@ -1,14 +1,11 @@
 """`mmdrex fit` on several markets and seeds."""
 
-import sys
-
 import pandas as pd
 import pytest
 
 import baselines
 from baselines import BASELINES
 from baselines.fitting import fit_baseline, markets_below
-from mmdrex import cli
 from mmdrex.data.simulated import simulated_bars
 from mmdrex.errors import BarsError
 
@@ -32,18 +29,6 @@ def prices(tmp_path, monkeypatch):
     write(tmp_path / "prices" / "coins" / "A.csv", 3, every_day=True)
     (tmp_path / "prices" / "manifest.csv").write_text("symbol,class\nA,stocks\n")
     return tmp_path / "prices"
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["mmdrex", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
-
-    return run
 
 
 def test_market_is_named_after_its_folder(prices):

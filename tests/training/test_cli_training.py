@@ -1,14 +1,12 @@
 """``mmdrex train`` and ``mmdrex label``: what they refuse at the start, and in which words."""
 
 import json
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from datasets import load_from_disk
 
-from mmdrex import cli
 from mmdrex.data.simulated import simulated_bars
 from mmdrex.router.router import Router
 from mmdrex.training import sft
@@ -18,20 +16,11 @@ from mmdrex.training.review import export_review, read_review
 
 
 @pytest.fixture
-def call(monkeypatch, capsys, tmp_path):
+def call(call, monkeypatch, tmp_path):
     """Return a caller of the command line in an empty folder, which trains and asks nothing."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MMDREX_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def called(*arguments):
-        monkeypatch.setattr(sys, "argv", ["mmdrex", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
-
-    return called
+    return call
 
 
 @pytest.fixture
