@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from mmdrex.data.bars import load_bars
@@ -37,6 +39,15 @@ def training_assets(source: str) -> dict[str, pd.DataFrame]:
 def licensed(source: str) -> bool:
     """Return whether prices of this source may be under a licence: all but simulated ones."""
     return not source.startswith("simulated:")
+
+
+def contents(assets: Mapping[str, pd.DataFrame]) -> list[str | bytes]:
+    """Return symbols, days and prices, for a digest."""
+    parts: list[str | bytes] = []
+    for symbol, bars in assets.items():
+        parts += [symbol, pd.DatetimeIndex(bars.index).to_numpy("datetime64[ns]").tobytes()]
+        parts += [bars[name].to_numpy(np.float64).tobytes() for name in bars.columns]
+    return parts
 
 
 def load_folder(folder: str | Path) -> dict[str, pd.DataFrame]:

@@ -32,7 +32,7 @@ from mmdrex.router.router import Router
 from mmdrex.router.storage import weights_digest
 from mmdrex.router.tiny import fresh_tiny
 from mmdrex.router.vocabulary import LABELS, train_tokenizer
-from mmdrex.training.assets import HELD_OUT
+from mmdrex.training.assets import HELD_OUT, contents
 from mmdrex.training.chart_windows import ChartWindows, chart_windows, simulated_markets
 from mmdrex.training.exam import examine
 from mmdrex.training.labels import UNKNOWN, trend_states
@@ -107,7 +107,7 @@ def _newborn(
     """Return a ``tiny`` with a tokenizer, a scaler and a tower that sees; the rest is random."""
     tokenizer = train_tokenizer(corpus(observations[:PROMPTS]))
     model = fresh_tiny(language.seed)
-    key = digest(repr(vision), str(language.seed), *_contents(markets))
+    key = digest(repr(vision), str(language.seed), *contents(markets))
     tower = _kept(out / "vision.safetensors", key)
     if tower is None:
         train_vision(model, chart_windows(markets, "train"), vision, progress)
@@ -127,15 +127,6 @@ def _newborn(
     router.series.mean.copy_(torch.from_numpy(series.mean(axis=0)))
     router.series.deviation.copy_(torch.from_numpy(series.std(axis=0)))
     return router
-
-
-def _contents(markets: Mapping[str, pd.DataFrame]) -> list[str | bytes]:
-    """Return symbols, days and prices, for a digest."""
-    parts: list[str | bytes] = []
-    for symbol, bars in markets.items():
-        parts += [symbol, pd.DatetimeIndex(bars.index).to_numpy("datetime64[ns]").tobytes()]
-        parts += [bars[name].to_numpy(np.float64).tobytes() for name in bars.columns]
-    return parts
 
 
 def _keep(tensors: Mapping[str, torch.Tensor], path: Path, key: str) -> None:

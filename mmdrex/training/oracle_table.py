@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from mmdrex.data.costs import Costs
 from mmdrex.data.files import reserve
 from mmdrex.router.cache import digest
+from mmdrex.training.assets import contents
 from mmdrex.training.windows import Prices, RuleTargets, outcomes
 from strategies.rule import Rule
 
@@ -41,10 +42,8 @@ def oracle_digest(
     stride: int,
 ) -> str:
     """Return the hex digest of all that determines the table, the rules' code included."""
-    parts: list[str | bytes] = [VERSION, repr((*costs, window, lookback, stride))]
-    for symbol, bars in assets.items():
-        parts += [symbol, pd.DatetimeIndex(bars.index).to_numpy("datetime64[ns]").tobytes()]
-        parts += [bars[name].to_numpy(np.float64).tobytes() for name in bars.columns]
+    settings = repr((*costs, window, lookback, stride))
+    parts: list[str | bytes] = [VERSION, settings, *contents(assets)]
     for name, rule in pool.items():
         parts += [name, repr(rule.params), _source(rule)]
     return digest(*parts)

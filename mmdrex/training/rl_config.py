@@ -185,10 +185,12 @@ class RLConfig(TrainingArguments):
         unused = [name for name, value in given.items() if value and value != usual[name]]
         if unused:
             raise ValueError(f"stage 2 has no use for {', '.join(unused)}; leave them out")
-        for name, wanted in (("optim", "adamw_torch"), ("lr_scheduler_type", "")):
-            value = str(getattr(getattr(self, name), "value", getattr(self, name)))
-            if not value.startswith(wanted) or value == "reduce_lr_on_plateau":
-                raise ValueError(f"stage 2 learns by AdamW without a plateau: no {name} {value!r}")
+        optim = str(getattr(self.optim, "value", self.optim))  # text as given, an enum as kept
+        course = str(getattr(self.lr_scheduler_type, "value", self.lr_scheduler_type))
+        if not optim.startswith("adamw_torch"):
+            raise ValueError(f"stage 2 learns by AdamW: no optim {optim!r}")
+        if course == "reduce_lr_on_plateau":
+            raise ValueError(f"stage 2 knows no plateau: no lr_scheduler_type {course!r}")
         super().__post_init__()  # type: ignore[no-untyped-call]  # transformers leaves it so
         for name in ("fit_split", "select_split"):
             if getattr(self, name) not in SPLITS:
