@@ -65,6 +65,7 @@ SETTINGS = {
     "heads_learning_rate": 1e-3,
     "draws": 16,
     "c3": 0.005,
+    "sharpness": [1.0, 2.0, 4.0, 8.0],
     "ppo_epochs": 2,
     "anonymous": True,
     "save_steps": 10,

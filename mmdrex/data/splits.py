@@ -31,6 +31,14 @@ def asset_class(index: pd.Index) -> str:
     return "crypto" if periods_per_year(pd.DatetimeIndex(index)) == 365 else "exchange"
 
 
+def no_window(window: int, split: str, data: str) -> str:
+    """Return what to say where no window of so many bars lies in a split of ``data``."""
+    return (
+        f"no window of {window} bars lies in the split {split!r} of {data}; give prices of "
+        "earlier or more years"
+    )
+
+
 def split_range(split: str, crypto: bool = False) -> tuple[pd.Timestamp, pd.Timestamp]:
     """Return the first and the last day of a split, both inclusive.
 

@@ -4,7 +4,7 @@
     schedule    non-overlapping windows of one asset, many episodes at once   (training.episodes)
     trunks      all that never learns, computed once                          (training.trunks)
     loop        roll out, then PPO for the experts and eq. 5 for the router
-    at the end the checkpoint with the best reward on `select` is the router
+    at the end the checkpoint with the best reward on `select` is the router, sharpened if asked
 
 Several processes: ``accelerate launch -m mmdrex.training.rl rl.yaml`` (on CPUs: ``torchrun``).
 """
@@ -31,6 +31,7 @@ from transformers.trainer_callback import (
 )
 
 from mmdrex.data.costs import COSTS
+from mmdrex.data.splits import no_window
 from mmdrex.data.windows import first_decision
 from mmdrex.errors import one_line
 from mmdrex.observation.observation import Observer
@@ -174,7 +175,7 @@ def train_rl(
         bar.update()
     bar.close()
     handler.on_train_end(config, state, control)
-    _finish(router, state, record, config)
+    _finish(trade, state, record)
     return state
 
 
@@ -223,19 +224,22 @@ def _visits(oracle: Oracle, fit: NDArray[np.bool_], config: RLConfig) -> Schedul
     return visits.part(0, limit) if config.max_steps > 0 else visits
 
 
-def _finish(router: Router, state: TrainerState, record: dict[str, Any], config: RLConfig) -> None:
-    """Give the router the weights of the best checkpoint and write it."""
+def _finish(trade: Trade, state: TrainerState, record: dict[str, Any]) -> None:
+    """Give the router the weights of the best checkpoint, sharpen it if asked, and write it."""
+    router, config = trade.router, trade.config
     out = Path(str(config.output_dir))
     wait_for_everyone()
     if state.best_metric is not None:  # a callback may stop a run before anything is kept
         load_weights(router, out / f"checkpoint-{state.best_global_step}")
     router.requires_grad_(False)
-    router.config.training[STAGE] = {
-        **record,
+    ended = {
         "updates": state.global_step,
         "best update": state.best_global_step,
         "reward on select": state.best_metric,
     }
+    if config.train_router and config.sharpness != [1.0]:
+        ended["logits multiplied by"] = trade.sharpen()
+    router.config.training[STAGE] = {**record, **ended}
     router.refresh()
     if config.should_save:
         write_final(router, out)
@@ -296,10 +300,7 @@ def run(config: RLConfig, progress: bool = True) -> TrainerState:
     fit, select = oracle.inside(config.fit_split), select_rows(oracle, config.select_split)
     for split, count in ((config.fit_split, int(fit.sum())), (config.select_split, len(select))):
         if not count:
-            raise ValueError(
-                f"no window of {config.window} bars lies in the split {split!r} of {config.data}; "
-                "give prices of earlier or more years"
-            )
+            raise ValueError(no_window(config.window, split, config.data))
     return train_rl(router, oracle, fit, select, config, progress)
 
 

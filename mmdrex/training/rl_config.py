@@ -126,6 +126,13 @@ class RLConfig(TrainingArguments):
     c1: float = field(default=0.5, metadata={"help": "Weight of the value's loss, eq. 8."})
     c2: float = field(default=0.01, metadata={"help": "Weight of the experts' entropy, eq. 8."})
     c3: float = field(default=0.01, metadata={"help": "Weight of the router's entropy, eq. 5."})
+    sharpness: list[float] = field(
+        default_factory=lambda: [1.0],
+        metadata={
+            "help": "Factors of the trained router's logits, eq. 4; the best on `select` is kept. "
+            "Not in the paper."
+        },
+    )
     modalities: str | None = field(
         default=None,
         metadata={"help": "Ablation: VTL, TL or VL; None: those of the router started from."},
@@ -212,6 +219,8 @@ class RLConfig(TrainingArguments):
             value = getattr(self, name)
             if value < 1 or value != int(value):
                 raise ValueError(f"{name} must be a whole number of at least 1, not {value}")
+        if not self.sharpness or min(self.sharpness) <= 0.0:
+            raise ValueError(f"sharpness takes factors above 0, as 1 2 4, not {self.sharpness}")
         if not (self.train_experts or self.train_router):
             raise ValueError("with experts and router fixed there is nothing to train; free one")
 

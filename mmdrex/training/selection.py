@@ -43,3 +43,19 @@ def select_figures(
         share = np.bincount(actions[:, expert]) / len(actions)
         figures[f"select_choices_entropy_{expert}"] = float(entr(share).sum())
     return figures
+
+
+def sharpest(oracle: Oracle, rewards: Rewards, rows: Rows, seen: Look, config: RLConfig) -> float:
+    """Return by which of ``config.sharpness`` the router's logits earn most; of equals the first.
+
+    Parameters
+    ----------
+    oracle, rewards, rows, seen, config
+        As for ``select_figures``.
+    """
+
+    def reward(factor: float) -> float:
+        scaled = seen._replace(weights=factor * seen.weights)
+        return select_figures(oracle, rewards, rows, scaled, config)["select_reward"]
+
+    return max(config.sharpness, key=reward)

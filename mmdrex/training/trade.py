@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from mmdrex.router.router import Router
 from mmdrex.training.episodes import Rows, Schedule
 from mmdrex.training.oracle import Oracle
 from mmdrex.training.rl_config import RLConfig
 from mmdrex.training.rollout import Rewards, Rollout, roll_out, visited
-from mmdrex.training.selection import select_figures
+from mmdrex.training.selection import select_figures, sharpest
 from mmdrex.training.trunks import Look, Trunks, look
 from mmdrex.training.update import autocast
 
@@ -36,6 +37,15 @@ class Trade(NamedTuple):
         """Return the figures by which the checkpoint is chosen."""
         seen = self._look(self.select)
         return select_figures(self.oracle, self.rewards, self.select, seen, self.config)
+
+    @torch.no_grad()
+    def sharpen(self) -> float:
+        """Multiply the router's logits by what earns most on `select`, and return that factor."""
+        seen = self._look(self.select)
+        factor = sharpest(self.oracle, self.rewards, self.select, seen, self.config)
+        for parameter in self.router.heads.router.parameters():
+            parameter.mul_(factor)
+        return factor
 
     def _look(self, rows: Sequence[int] | Rows) -> Look:
         with autocast(self.config):

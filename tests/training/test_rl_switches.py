@@ -18,13 +18,13 @@ from mmdrex.router.router import Router
 from mmdrex.training import rl, sft
 from mmdrex.training.arguments import given_settings
 from mmdrex.training.learner import Learner
-from mmdrex.training.losses import behaviours
+from mmdrex.training.losses import base_reward, behaviours
 from mmdrex.training.rl import train_rl
 from mmdrex.training.rl_config import RLConfig, rl_config
 from mmdrex.training.rollout import Rewards, roll_out, visited
 from mmdrex.training.sft_config import TINY as SFT_TINY
 from mmdrex.training.sft_config import SFTConfig
-from mmdrex.training.trunks import Look
+from mmdrex.training.trunks import Look, Trunks, look
 
 pytestmark = pytest.mark.usefixtures("alone")
 
@@ -50,6 +50,52 @@ def train(start, oracle, out, router=None, **given):
     fit = np.arange(len(oracle.windows)) % 5 > 0
     state = train_rl(router, oracle, fit, np.flatnonzero(~fit), settings(out, **given), False)
     return router, state
+
+
+# -- sharpness ----------------------------------------------------------------------------------
+
+
+def test_the_router_kept_is_as_sharp_as_earns_most_on_select(start, oracle, tmp_path):
+    factors = [1.0, 0.5, 2.0, 8.0]
+    plain, _ = train(start, oracle, tmp_path / "plain")
+    train(start, oracle, tmp_path / "sharp", sharpness=factors)
+    sharp = Router.from_pretrained(str(tmp_path / "sharp"), cache=False)
+    factor = sharp.config.training["stage 2"]["logits multiplied by"]
+    for name, parameter in plain.heads.router.named_parameters():
+        assert torch.equal(sharp.heads.router.get_parameter(name), factor * parameter)
+
+    select = np.arange(0, len(oracle.windows), 5)
+    trunks = Trunks(plain, oracle, select.tolist())
+    with torch.autocast("cpu", torch.bfloat16):
+        seen = look(plain, trunks, select.tolist(), 0, 1)
+    rules = list(plain.rules.values())
+    chosen = [logits.argmax(axis=1) for logits in seen.policies]
+    columns = np.stack(
+        [
+            [oracle.rules.index(own[place]) for place in places]
+            for own, places in zip(rules, chosen, strict=True)
+        ],
+        axis=1,
+    )
+
+    def reward(factor):
+        told = oracle.blend(select, softmax(factor * seen.weights, axis=1), columns)
+        return base_reward(told.excess, told.sharpe, told.drawdown).mean()
+
+    assert factor == max(factors, key=reward)
+    assert "logits multiplied by" not in plain.config.training["stage 2"]
+
+
+def test_a_router_that_is_kept_is_not_sharpened(start, oracle, tmp_path):
+    before = Router.from_pretrained(str(start), cache=False).heads.router.weight
+    after, _ = train(start, oracle, tmp_path, train_router=False, sharpness=[8.0])
+    assert torch.equal(after.heads.router.weight, before)
+
+
+@pytest.mark.parametrize("factors", [[], [1.0, 0.0], [-2.0]])
+def test_a_sharpness_of_nothing_is_refused(tmp_path, factors):
+    with pytest.raises(ValueError, match="sharpness takes factors above 0"):
+        rl_config(tmp_path, sharpness=factors)
 
 
 # -- ablations ----------------------------------------------------------------------------------
