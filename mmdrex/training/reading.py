@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mmdrex.observation.chart import Window
+from mmdrex.training import printed, texture
 from mmdrex.training.chart_windows import DRAWN, shown
-from mmdrex.training.texture import NAMES, texture
 
 READ_BARS = 60  # closes and RSI values asked for
 CLASSES = {"order": 2, "zone": 3, "fifth": 5}  # MA10 over MA20; RSI 30 / 70; place in the band
 SENSES = "VTL"  # charts, series, text
-REACH = 4.0  # standardised figures of the texture are clipped here
+REACH = 4.0  # standardised figures are clipped here
 
 
 class Reading(NamedTuple):
@@ -29,6 +29,7 @@ class Reading(NamedTuple):
     zone: torch.Tensor  # (B,) 0 below 30, 2 above 70
     fifth: torch.Tensor  # (B,) fifth of the Bollinger band the close lies in, from below
     texture: torch.Tensor  # (B, figures) see ``mmdrex.training.texture``
+    printed: torch.Tensor  # (B, figures) see ``mmdrex.training.printed``
 
 
 def answers(windows: list[Window]) -> Reading:
@@ -52,7 +53,8 @@ def answers(windows: list[Window]) -> Reading:
         order=classes(np.array([row.ma10 > row.ma20 for row in last], dtype=np.float64)),
         zone=classes((rsi >= 30.0).astype(np.float64) + (rsi > 70.0)),
         fifth=classes(np.clip(np.floor(place * 5.0), 0, 4)),
-        texture=torch.from_numpy(texture(windows)),
+        texture=torch.from_numpy(texture.texture(windows)),
+        printed=torch.from_numpy(printed.printed(windows)),
     )
 
 
@@ -63,19 +65,19 @@ class ReadingHeads(nn.Module):
     ----------
     width : int
     usual : Reading
-        Of many windows: the texture is asked for in their means and deviations.
+        Of many windows: texture and printed numbers are asked for in their means and deviations.
     """
-
-    mean: torch.Tensor
-    deviation: torch.Tensor
 
     def __init__(self, width: int, usual: Reading) -> None:
         super().__init__()
-        self.register_buffer("mean", usual.texture.mean(dim=0))
-        self.register_buffer("deviation", usual.texture.std(dim=0) + 1e-6)
+        for name in ("texture", "printed"):
+            figures = getattr(usual, name)
+            self.register_buffer(f"{name}_mean", figures.mean(dim=0))
+            self.register_buffer(f"{name}_deviation", figures.std(dim=0) + 1e-6)
         self.series = nn.Linear(width, 2 * READ_BARS)
-        self.texture = nn.Linear(width, len(NAMES))
-        self.said = nn.ModuleDict({name: nn.Linear(width, len(NAMES)) for name in SENSES})
+        self.texture = nn.Linear(width, len(texture.NAMES))
+        self.printed = nn.Linear(width, len(printed.NAMES))
+        self.said = nn.ModuleDict({name: nn.Linear(width, len(texture.NAMES)) for name in SENSES})
         self.classes = nn.ModuleDict({name: nn.Linear(width, n) for name, n in CLASSES.items()})
 
     def loss(self, states: torch.Tensor, truth: Reading, lines_weight: float = 1.0) -> torch.Tensor:
@@ -84,7 +86,7 @@ class ReadingHeads(nn.Module):
         spread = torch.cat([torch.full((READ_BARS,), v) for v in (0.075, 0.0145)])  # variances
         total: torch.Tensor = ((self.series(states) - wanted).square() / spread).mean()
         total = lines_weight * total
-        total = total + (self.texture(states) - self.standard(truth)).square().mean()
+        total = total + (self.texture(states) - self.standard(truth, "texture")).square().mean()
         for name, head in self.classes.items():
             total = total + 0.2 * nn.functional.cross_entropy(head(states), getattr(truth, name))
         return total
@@ -96,14 +98,35 @@ class ReadingHeads(nn.Module):
         """
         return torch.stack(
             [
-                (self.said[name](states) - self.standard(truth)).square().mean()
+                (self.said[name](states) - self.standard(truth, "texture")).square().mean()
                 for name, truth in truths.items()
             ]
         ).mean()
 
-    def standard(self, truth: Reading) -> torch.Tensor:
-        """Return the texture as it is asked for: (B, figures), standardised and clipped."""
-        return ((truth.texture - self.mean) / self.deviation).clamp(-REACH, REACH)
+    def printed_loss(
+        self, states: torch.Tensor, there: torch.Tensor, truth: Reading
+    ) -> torch.Tensor:
+        """Return the mean unexplained variance of the numbers that the text prints, asked twice.
+
+        Parameters
+        ----------
+        states : tensor of shape (B, width)
+            Which tell all of them.
+        there : tensor of shape (B, figures, width)
+            Where each number ends, which tell it alone.
+        truth : Reading
+        """
+        wanted = self.standard(truth, "printed")
+        each = (there * self.printed.weight).sum(dim=-1) + self.printed.bias
+        total: torch.Tensor = (self.printed(states) - wanted).square().mean()
+        return total + (each - wanted).square().mean()
+
+    def standard(self, truth: Reading, name: str) -> torch.Tensor:
+        """Return ``texture`` or ``printed`` as asked for: (B, figures), standardised, clipped."""
+        mean = self.get_buffer(f"{name}_mean")
+        deviation = self.get_buffer(f"{name}_deviation")
+        asked: torch.Tensor = ((getattr(truth, name) - mean) / deviation).clamp(-REACH, REACH)
+        return asked
 
 
 def unexplained(truth: torch.Tensor, told: torch.Tensor) -> float:

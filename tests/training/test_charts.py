@@ -93,7 +93,7 @@ def test_each_modality_is_asked_for_the_texture_of_the_windows_it_shows(market):
     states = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
     wanted = []
     for name, truth in truths.items():
-        standard = (truth.texture - heads.mean) / heads.deviation
+        standard = (truth.texture - heads.texture_mean) / heads.texture_deviation
         head = heads.said[name]
         told = states @ head.weight.T + head.bias
         wanted.append(float((told - standard.clamp(-4.0, 4.0)).square().mean().detach()))
