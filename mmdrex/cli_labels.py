@@ -41,14 +41,14 @@ def _windows(
     labels: Path | None = None,
 ) -> pd.DataFrame:
     """Return the windows of a split, so many at random, and print how their labels are shared."""
-    from mmdrex.data.splits import no_window
+    from mmdrex.data.splits import no_window_message
     from mmdrex.data.windows import WINDOW
     from mmdrex.training.labels import class_balance, labelled_windows
     from mmdrex.training.review import apply_review, read_review
 
     windows = labelled_windows(assets, split, stride)
     if windows.empty:
-        raise ValueError(no_window(WINDOW, split, data))
+        raise ValueError(no_window_message(WINDOW, split, data))
     if labels is not None:
         reviewed = read_review(labels, ["label"])
         say_matches(str(labels), reviewed, [windows], f"{data} (split {split}, stride {stride})")

@@ -31,7 +31,7 @@ def asset_class(index: pd.Index) -> str:
     return "crypto" if periods_per_year(pd.DatetimeIndex(index)) == 365 else "exchange"
 
 
-def no_window(window: int, split: str, data: str) -> str:
+def no_window_message(window: int, split: str, data: str) -> str:
     """Return what to say where no window of so many bars lies in a split of ``data``."""
     return (
         f"no window of {window} bars lies in the split {split!r} of {data}; give prices of "

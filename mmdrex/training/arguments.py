@@ -105,6 +105,9 @@ def _as_wanted(name: str, given: Any, wanted: Any) -> Any:
         return value
     if number and int in kinds and float(value).is_integer():
         return int(value)
+    inner = [kind for part in parts if get_origin(part) is list for kind in get_args(part)]
+    if isinstance(value, list) and inner:
+        return [_as_wanted(name, item, inner[0]) for item in value]
     truth = isinstance(value, bool)
     if truth and str in kinds:  # resume_from_checkpoint: true
         return value

@@ -3,7 +3,7 @@
 The vision tower is frozen, so each chart's tokens are computed once. Every step asks about a batch
 through one set of modalities: charts alone, series alone, text alone, all three, or all three of
 different windows, told apart; the answers are read by linear heads off the last prompt token, where
-the router's heads will read.
+the router's heads will read. What the text prints is also read at the token after each number.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from mmdrex.router.router import Router
 from mmdrex.training.answers import label_ids
 from mmdrex.training.chart_windows import charts
 from mmdrex.training.fusing import fuse
-from mmdrex.training.printed import ends
+from mmdrex.training.printed import number_ends
 from mmdrex.training.reading import SENSES, Reading, ReadingHeads, answers, unexplained
 from mmdrex.training.vision import fast_tower, image_tokens, schedule
 
 log = logging.getLogger(__name__)
 
-USUAL = 1000  # windows whose texture says what is usual
+USUAL = 1000  # windows that say what is usual
 APART = "apart"  # chart, series and text of three windows: what does each say?
 
 
@@ -45,6 +45,7 @@ class LanguageConfig:
     # Share of the steps per set of modalities; the charts, which are hardest, get most.
     shares: tuple[tuple[str, float], ...] = (("V", 0.85), ("T", 0.05), ("L", 0.05), ("VTL", 0.05))
     # Of closes and RSI: the better they are read, the smaller their gradient beside the texture's.
+    # Text alone is not asked for them: it prints ten closes and one RSI.
     lines_weight: float = 1.0
     printed_weight: float = 1.0  # of the numbers that the text prints
     text_weight: float = 0.1  # of predicting the prompt's next token
@@ -172,16 +173,16 @@ def train_language(
         truths = _truths(observations, rows, sees, kind == APART)
         loss = heads.said_loss(last, truths)
         if kind != APART:
-            lines_weight = 0.0 if sees == "L" else settings.lines_weight  # text shows no line
+            lines_weight = 0.0 if sees == "L" else settings.lines_weight
             loss = loss + heads.loss(last, truths[sees[0]], lines_weight)
             told = last @ router.backbone.lm_head.weight[labels].T
             loss = loss + settings.state_weight * nn.functional.cross_entropy(
                 told, torch.from_numpy(trends[rows[sees[0]]])
             )
         if "L" in sees:
-            places = _ends(processors[kind], asked, batch.last)
-            printed = heads.printed_loss(last, states[every[:, None], places], truths["L"])
-            loss = loss + settings.printed_weight * printed
+            after = _tokens_after(processors[kind], asked, batch.last)
+            numbers = heads.printed_loss(last, states[every[:, None], after], truths["L"])
+            loss = loss + settings.printed_weight * numbers
             loss = loss + settings.text_weight * _text_loss(router, states, batch.labels)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, settings.clip)
@@ -232,7 +233,7 @@ def _text_loss(router: Router, states: torch.Tensor, labels: torch.Tensor) -> to
     return nn.functional.cross_entropy(logits.float(), wanted[known])
 
 
-def _ends(
+def _tokens_after(
     processor: MMDREXProcessor, asked: Sequence[Observation], last: torch.Tensor
 ) -> torch.Tensor:
     """Return the places (B, figures) of the tokens that follow each number printed.
@@ -246,7 +247,7 @@ def _ends(
         read = processor.tokenizer(prompt, add_special_tokens=False)
         before = place + 1 - len(read["input_ids"])  # tokens of charts and series
         start = prompt.index(one.text)
-        rows.append([before + read.char_to_token(start + end) for end in ends(one.text)])
+        rows.append([before + read.char_to_token(start + end) for end in number_ends(one.text)])
     return torch.tensor(rows)
 
 

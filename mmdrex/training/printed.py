@@ -1,7 +1,8 @@
 """The numbers that a window's text prints, as numbers: what stage 0 asks of the text.
 
 The text gives them digit by digit. Asked only for what follows from them, a model learns the words
-and leaves most digits unread. So each is asked for where it ends, and all at the last token.
+and leaves most digits unread. So each is asked for at the token that follows it, the first to know
+that it is over, and all of them at the last token.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from mmdrex.observation.text import CLOSES
 
 MONTH = 20  # bars of the printed range
 MOMENTUM = 10  # bars of the printed momentum
-LEAST = 1e-4  # keeps logarithms finite where a market never moves
+LEAST = 1e-4  # added to sizes, whose logarithms stay finite where a market never moves
+LOWEST = 0.05  # share of the close: after a steep rise the lower band falls to zero and below
 # As `mmdrex.observation.text` prints them, and in that order.
 NAMES = (
     *(f"close {bars} bars ago" for bars in range(CLOSES - 1, 0, -1)),
@@ -38,8 +40,8 @@ _PRINTED = re.compile(
 )
 
 
-def ends(text: str) -> list[int]:
-    """Return where in a window's text each number of ``NAMES`` ends: the place of what follows.
+def number_ends(text: str) -> list[int]:
+    """Return the place in a window's text of what follows each number of ``NAMES``.
 
     Raises
     ------
@@ -55,7 +57,8 @@ def ends(text: str) -> list[int]:
 def printed(windows: list[Window]) -> NDArray[np.float32]:
     """Return the figures of windows of indicator rows: shape (B, len(NAMES)), in that order.
 
-    Prices are logarithms of their share of the last close, sizes are logarithms.
+    Prices are logarithms of their share of the last close, returns and sizes logarithms, what is
+    printed out of 100 a share, the volume ratio log(1 + ratio), the change as it is.
     """
     first, last = (np.stack([window[row] for window in windows]) for row in (0, -1))
     closes = np.stack([window["close"] for window in windows])
@@ -64,7 +67,7 @@ def printed(windows: list[Window]) -> NDArray[np.float32]:
     before = first["close"] / (1.0 + first["change"])
 
     def price(name: str) -> NDArray[np.float64]:
-        shown: NDArray[np.float64] = np.log(np.maximum(last[name] / close, LEAST))
+        shown: NDArray[np.float64] = np.log(np.maximum(last[name] / close, LOWEST))
         return shown
 
     def size(value: NDArray[np.float64]) -> NDArray[np.float64]:

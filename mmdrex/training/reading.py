@@ -1,4 +1,4 @@
-"""What can be asked of a chart: the numbers and classes read off the last prompt token's state."""
+"""What can be asked of a window: numbers and classes, read off the last prompt token's state."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class ReadingHeads(nn.Module):
         states : tensor of shape (B, width)
             Which tell all of them.
         there : tensor of shape (B, figures, width)
-            Where each number ends, which tell it alone.
+            At the token that follows each number, which tell it alone.
         truth : Reading
         """
         wanted = self.standard(truth, "printed")

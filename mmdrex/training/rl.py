@@ -31,7 +31,7 @@ from transformers.trainer_callback import (
 )
 
 from mmdrex.data.costs import COSTS
-from mmdrex.data.splits import no_window
+from mmdrex.data.splits import no_window_message
 from mmdrex.data.windows import first_decision
 from mmdrex.errors import one_line
 from mmdrex.observation.observation import Observer
@@ -88,8 +88,9 @@ def train_rl(
     Parameters
     ----------
     router : Router
-        From SFT as a rule; left with the weights of the best checkpoint. To resume, give it as the
-        run found it: loaded anew, not one that has learned since.
+        From SFT as a rule; left with the weights of the best checkpoint, sharpened if asked
+        (checkpoints are not). To resume, give it as the run found it: loaded anew, not one that has
+        learned since.
     oracle : Oracle
     fit : ndarray of bool of shape (N,)
         Which windows of the oracle's table may be trained on.
@@ -237,8 +238,9 @@ def _finish(trade: Trade, state: TrainerState, record: dict[str, Any]) -> None:
         "best update": state.best_global_step,
         "reward on select": state.best_metric,
     }
-    if config.train_router and config.sharpness != [1.0]:
-        ended["logits multiplied by"] = trade.sharpen()
+    if config.sharpness != [1.0]:
+        factor, reward = trade.sharpen()
+        ended |= {"logits multiplied by": factor, "reward on select, sharpened": reward}
     router.config.training[STAGE] = {**record, **ended}
     router.refresh()
     if config.should_save:
@@ -300,7 +302,7 @@ def run(config: RLConfig, progress: bool = True) -> TrainerState:
     fit, select = oracle.inside(config.fit_split), select_rows(oracle, config.select_split)
     for split, count in ((config.fit_split, int(fit.sum())), (config.select_split, len(select))):
         if not count:
-            raise ValueError(no_window(config.window, split, config.data))
+            raise ValueError(no_window_message(config.window, split, config.data))
     return train_rl(router, oracle, fit, select, config, progress)
 
 

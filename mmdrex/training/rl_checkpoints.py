@@ -51,7 +51,6 @@ RECORDED = (
     "c1",
     "c2",
     "c3",
-    "sharpness",
     "fresh_start",
     "group_reward",
     "train_experts",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -129,8 +130,8 @@ class RLConfig(TrainingArguments):
     sharpness: list[float] = field(
         default_factory=lambda: [1.0],
         metadata={
-            "help": "Factors of the trained router's logits, eq. 4; the best on `select` is kept. "
-            "Not in the paper."
+            "help": "Factors of the trained router's logits, eq. 4: the one that earns most on "
+            "`select` is kept; list 1 to let the logits as trained compete. Not in the paper."
         },
     )
     modalities: str | None = field(
@@ -219,8 +220,10 @@ class RLConfig(TrainingArguments):
             value = getattr(self, name)
             if value < 1 or value != int(value):
                 raise ValueError(f"{name} must be a whole number of at least 1, not {value}")
-        if not self.sharpness or min(self.sharpness) <= 0.0:
+        if not self.sharpness or not all(0.0 < factor < math.inf for factor in self.sharpness):
             raise ValueError(f"sharpness takes factors above 0, as 1 2 4, not {self.sharpness}")
+        if self.sharpness != [1.0] and not self.train_router:
+            raise ValueError("sharpness changes the router, which train_router: false keeps")
         if not (self.train_experts or self.train_router):
             raise ValueError("with experts and router fixed there is nothing to train; free one")
 

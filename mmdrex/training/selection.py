@@ -45,17 +45,18 @@ def select_figures(
     return figures
 
 
-def sharpest(oracle: Oracle, rewards: Rewards, rows: Rows, seen: Look, config: RLConfig) -> float:
-    """Return by which of ``config.sharpness`` the router's logits earn most; of equals the first.
+def sharpest(
+    oracle: Oracle, rewards: Rewards, rows: Rows, seen: Look, config: RLConfig
+) -> tuple[float, float]:
+    """Return the one of ``config.sharpness`` times which the logits earn most, and that reward.
 
-    Parameters
-    ----------
-    oracle, rewards, rows, seen, config
-        As for ``select_figures``.
+    Of equals the first. Parameters as for ``select_figures``.
     """
 
     def reward(factor: float) -> float:
         scaled = seen._replace(weights=factor * seen.weights)
         return select_figures(oracle, rewards, rows, scaled, config)["select_reward"]
 
-    return max(config.sharpness, key=reward)
+    earned = {factor: reward(factor) for factor in config.sharpness}
+    best = max(earned, key=lambda factor: earned[factor])
+    return best, earned[best]

@@ -23,7 +23,7 @@ import torch
 from transformers import TrainerCallback
 from transformers.trainer_utils import SchedulerType
 
-from mmdrex.data.splits import asset_class, no_window
+from mmdrex.data.splits import asset_class, no_window_message
 from mmdrex.errors import one_line
 from mmdrex.router.cache import digest
 from mmdrex.router.router import ADAPTER, Router
@@ -88,7 +88,7 @@ def split_samples(
     """Return the samples of a split, so many at random as asked for, reviewed windows first."""
     windows = labelled_windows(assets, split, config.stride, config.window, router.config.lookback)
     if windows.empty:
-        raise ValueError(no_window(config.window, split, config.data))
+        raise ValueError(no_window_message(config.window, split, config.data))
     first = np.zeros(len(windows), dtype=bool)
     if config.labels is not None:
         reviewed = read_review(config.labels)

@@ -39,13 +39,19 @@ class Trade(NamedTuple):
         return select_figures(self.oracle, self.rewards, self.select, seen, self.config)
 
     @torch.no_grad()
-    def sharpen(self) -> float:
-        """Multiply the router's logits by what earns most on `select`, and return that factor."""
+    def sharpen(self) -> tuple[float, float]:
+        """Multiply the router's logits by the factor that earns most on `select`.
+
+        Returns
+        -------
+        factor, reward : float
+            The mean reward on `select` is that of the multiplied logits.
+        """
         seen = self._look(self.select)
-        factor = sharpest(self.oracle, self.rewards, self.select, seen, self.config)
+        factor, reward = sharpest(self.oracle, self.rewards, self.select, seen, self.config)
         for parameter in self.router.heads.router.parameters():
             parameter.mul_(factor)
-        return factor
+        return factor, reward
 
     def _look(self, rows: Sequence[int] | Rows) -> Look:
         with autocast(self.config):

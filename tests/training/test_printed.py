@@ -8,8 +8,10 @@ from mmdrex import sample_bars
 from mmdrex.data.simulated import simulated_bars
 from mmdrex.observation.observation import Observer
 from mmdrex.router.router import Router
-from mmdrex.training.language import _ends
-from mmdrex.training.printed import NAMES, ends, printed
+from mmdrex.training import language
+from mmdrex.training.charts import _again, observe
+from mmdrex.training.language import APART, LanguageConfig, _tokens_after
+from mmdrex.training.printed import NAMES, number_ends, printed
 from mmdrex.training.reading import ReadingHeads, answers
 
 NUMBER = r"(-?[\d.]+)"
@@ -50,7 +52,7 @@ def test_figures_are_the_numbers_of_the_text(name, bar):
     seen = Observer(sample_bars(name), name, anonymous=True).at(bar)
     text = seen.text[seen.text.index("Market:") :]
     told = dict(zip(NAMES, printed([seen.window])[0], strict=True))
-    after = {text[end] for end in ends(text)}
+    after = {text[end] for end in number_ends(text)}
     assert after == {" ", ",", "%", "\n"}
     closes = re.search(r"Last 10 closes: (.*)", text)[1].split()
     expected = {
@@ -62,7 +64,7 @@ def test_figures_are_the_numbers_of_the_text(name, bar):
     assert set(expected) == set(told)
     numbers = {
         name: float(re.search(r"-?[\d.]+$", text[:end])[0])
-        for name, end in zip(NAMES, ends(text), strict=True)
+        for name, end in zip(NAMES, number_ends(text), strict=True)
     }
     for figure, (pattern, _) in PRINTED.items():
         assert numbers[figure] == float(re.search(pattern, text)[1])
@@ -83,9 +85,9 @@ def test_each_number_is_asked_for_at_the_token_that_follows_it(modalities, anony
     observer = Observer(sample_bars("nasdaq"), "nasdaq", anonymous=anonymous)
     asked = [observer.at(bar) for bar in (900, 1800)]
     read = processor(asked)
-    places = _ends(processor, asked, torch.tensor([len(one.ids) - 1 for one in read]))
+    places = _tokens_after(processor, asked, torch.tensor([len(one.ids) - 1 for one in read]))
     for one, row, own in zip(asked, read, places.tolist(), strict=True):
-        for end, place in zip(ends(one.text), own, strict=True):
+        for end, place in zip(number_ends(one.text), own, strict=True):
             before, after = row.ids[:place], row.ids[place]
             number = re.search(r"-?\d[\d.]*$", one.text[:end])[0]
             assert processor.tokenizer.decode(before).endswith(number)
@@ -94,7 +96,7 @@ def test_each_number_is_asked_for_at_the_token_that_follows_it(modalities, anony
 
 def test_a_text_without_numbers_is_refused():
     with pytest.raises(ValueError, match="prints no numbers as expected: 'Buy low'"):
-        ends("Buy low")
+        number_ends("Buy low")
 
 
 def test_the_loss_of_printed_numbers_asks_twice():
@@ -112,3 +114,32 @@ def test_the_loss_of_printed_numbers_asks_twice():
     expected = ((told - wanted) ** 2).mean() + ((each - wanted) ** 2).mean()
     loss = heads.printed_loss(states, there, truth)
     assert float(loss.detach()) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_numbers_are_asked_of_the_window_whose_text_is_shown(monkeypatch):
+    settings = LanguageConfig(steps=1, batch=3, shares=((APART, 1.0),), compile=False)
+    market = simulated_bars(7, bars=400)[0]
+    shown = observe({"market": market}, 12, seed=1)
+    rows = {"V": np.array([0, 1, 2]), "T": np.array([3, 4, 5]), "L": np.array([6, 7, 8])}
+    asked = {}
+
+    def places(processor, observations, last):
+        asked["texts"] = [one.text for one in observations]
+        return _tokens_after(processor, observations, last)
+
+    usual = ReadingHeads.printed_loss
+
+    def loss(heads, states, there, truth):
+        asked["truth"], asked["there"] = truth.printed, there
+        return usual(heads, states, there, truth)
+
+    monkeypatch.setattr(language, "_rows", lambda *_: rows)
+    monkeypatch.setattr(language, "_tokens_after", places)
+    monkeypatch.setattr(ReadingHeads, "printed_loss", loss)
+    tokens = torch.zeros(len(shown), 128, 256, dtype=torch.float16)
+    trends = np.zeros(len(shown), dtype=np.int64)
+    language.train_language(_again("tiny", settings), shown, tokens, trends, settings, False)
+    texts = [shown[row] for row in rows["L"]]
+    assert asked["texts"] == [one.text for one in texts]
+    assert np.array_equal(asked["truth"], printed([one.window for one in texts]))
+    assert asked["there"].shape == (3, len(NAMES), 256)
