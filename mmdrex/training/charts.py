@@ -37,6 +37,7 @@ from mmdrex.training.chart_windows import ChartWindows, chart_windows, simulated
 from mmdrex.training.exam import examine
 from mmdrex.training.labels import UNKNOWN, trend_states
 from mmdrex.training.language import GO_ON, LanguageConfig, see_fast, train_language
+from mmdrex.training.number_codes import code_numbers
 from mmdrex.training.vision import VisionConfig, train_vision
 
 log = logging.getLogger(__name__)
@@ -107,6 +108,7 @@ def _newborn(
     """Return a ``tiny`` with a tokenizer, a scaler and a tower that sees; the rest is random."""
     tokenizer = train_tokenizer(corpus(observations[:PROMPTS]))
     model = fresh_tiny(language.seed)
+    code_numbers(model.get_input_embeddings(), tokenizer, language.seed)
     key = digest(repr(vision), str(language.seed), *contents(markets))
     tower = _kept(out / "vision.safetensors", key)
     if tower is None:
@@ -200,7 +202,7 @@ def store(router: Router, folder: Path) -> None:
 def observe(markets: Mapping[str, pd.DataFrame], count: int, seed: int) -> list[Observation]:
     """Return ``count`` observations of the training split, drawn at random.
 
-    Three of ten prompts are anonymous.
+    Every other prompt is anonymous.
     """
     rng = np.random.default_rng(seed)
     windows: ChartWindows = chart_windows(markets, "train")
@@ -211,7 +213,7 @@ def observe(markets: Mapping[str, pd.DataFrame], count: int, seed: int) -> list[
         for asset in np.unique(ends[:, 0]).tolist()
         for anonymous in (False, True)
     }
-    hidden = rng.random(count) < 0.3
+    hidden = rng.random(count) < 0.5
     return [
         observers[int(asset), bool(anonymous)].at(int(row))
         for (asset, row), anonymous in zip(ends, hidden, strict=True)

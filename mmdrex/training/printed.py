@@ -1,8 +1,8 @@
 """The numbers that a window's text prints, as numbers: what stage 0 asks of the text.
 
-The text gives them digit by digit. Asked only for what follows from them, a model learns the words
-and leaves most digits unread. So each is asked for at the token that follows it, the first to know
-that it is over, and all of them at the last token.
+Asked only for what follows from them, a model learns the words and leaves most numbers unread. So
+each is asked for at the token that follows it, the first to know that it is over, and all of them
+at the last token.
 """
 
 from __future__ import annotations
