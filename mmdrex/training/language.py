@@ -54,6 +54,7 @@ class LanguageConfig:
     # Of closes and RSI: the better they are read, the smaller their gradient beside the texture's.
     # Text alone is not asked for them: it prints ten closes and one RSI.
     lines_weight: float = 3.0
+    classes_weight: float = 0.2  # of order, zone and fifth
     printed_weight: float = 1.0  # of the numbers that the text prints
     text_weight: float = 0.1  # of predicting the prompt's next token
     state_weight: float = 0.2  # of today's trend, told by the token that will tell tomorrow's
@@ -67,7 +68,14 @@ class LanguageConfig:
     compile: bool = True  # fuse MLPs and norms; needs a C++ compiler
 
 
-GO_ON = LanguageConfig(steps=2400, matrix_rate=0.015, learning_rate=5e-4)  # gentler
+# Gentler, and mostly charts: what the mix leaves unread of them.
+GO_ON = LanguageConfig(
+    steps=1500,
+    shares=(("V", 0.62), ("T", 0.06), ("L", 0.12), (APART, 0.20)),
+    classes_weight=0.5,
+    matrix_rate=0.01,
+    learning_rate=5e-4,
+)
 
 
 @torch.inference_mode()
@@ -177,7 +185,8 @@ def train_language(
         loss = heads.said_loss(last, truths)
         if kind != APART:
             lines_weight = 0.0 if sees == "L" else settings.lines_weight
-            loss = loss + heads.loss(last, truths[sees[0]], lines_weight)
+            weights = lines_weight, settings.classes_weight
+            loss = loss + heads.loss(last, truths[sees[0]], *weights)
             told = last @ router.backbone.lm_head.weight[labels].T
             loss = loss + settings.state_weight * nn.functional.cross_entropy(
                 told, torch.from_numpy(trends[rows[sees[0]]])

@@ -80,7 +80,13 @@ class ReadingHeads(nn.Module):
         self.said = nn.ModuleDict({name: nn.Linear(width, len(texture.NAMES)) for name in SENSES})
         self.classes = nn.ModuleDict({name: nn.Linear(width, n) for name, n in CLASSES.items()})
 
-    def loss(self, states: torch.Tensor, truth: Reading, lines_weight: float = 1.0) -> torch.Tensor:
+    def loss(
+        self,
+        states: torch.Tensor,
+        truth: Reading,
+        lines_weight: float = 1.0,
+        classes_weight: float = 0.2,
+    ) -> torch.Tensor:
         """Return the weighted sum of unexplained variances and of the classes' cross-entropies."""
         wanted = torch.cat([truth.close, truth.rsi], dim=1)
         spread = torch.cat([torch.full((READ_BARS,), v) for v in (0.075, 0.0145)])  # variances
@@ -88,7 +94,8 @@ class ReadingHeads(nn.Module):
         total = lines_weight * total
         total = total + (self.texture(states) - self.standard(truth, "texture")).square().mean()
         for name, head in self.classes.items():
-            total = total + 0.2 * nn.functional.cross_entropy(head(states), getattr(truth, name))
+            error = nn.functional.cross_entropy(head(states), getattr(truth, name))
+            total = total + classes_weight * error
         return total
 
     def said_loss(self, states: torch.Tensor, truths: Mapping[str, Reading]) -> torch.Tensor:
