@@ -77,7 +77,7 @@ PHASES = {
     "experts": {"train_router": False, "learning_rate": 1e-3},
     "router": {
         "train_experts": False,
-        "sharpness": [1.0, 2.0, 4.0, 8.0],
+        "sharpness": [1.0, 2.0, 4.0, 8.0, 16.0, 32.0],
         "learning_rate": 1e-3,
         "per_device_train_batch_size": 64,
     },
