@@ -108,7 +108,7 @@ def _newborn(
     """Return a ``tiny`` with a tokenizer, a scaler and a tower that sees; the rest is random."""
     tokenizer = train_tokenizer(corpus(observations[:PROMPTS]))
     model = fresh_tiny(language.seed)
-    code_numbers(model.get_input_embeddings(), tokenizer, language.seed)
+    code_numbers(model.model.language_model.embed_tokens, tokenizer, language.seed)
     key = digest(repr(vision), str(language.seed), *contents(markets))
     tower = _kept(out / "vision.safetensors", key)
     if tower is None:
