@@ -17,7 +17,7 @@ from mmdrex.training.chart_windows import DRAWN, chart_windows, shown, simulated
 from mmdrex.training.charts import corpus, current_trends, observe, train_charts
 from mmdrex.training.exam import GOALS, TEXTURE, examine
 from mmdrex.training.labels import trend_states
-from mmdrex.training.language import APART, LanguageConfig, _rows
+from mmdrex.training.language import APART, GO_ON, LanguageConfig, _kinds, _rows
 from mmdrex.training.reading import SENSES, ReadingHeads, answers, unexplained
 from mmdrex.training.vision import VisionConfig, schedule
 
@@ -121,6 +121,19 @@ def test_modalities_show_one_window_or_three():
     assert all(np.array_equal(rows, together["V"]) for rows in together.values())
     for one, other in ("VT", "VL", "TL"):
         assert (apart[one] != apart[other]).sum() >= 14  # chance meets seldom
+
+
+def test_charts_come_first_and_then_the_shares():
+    settings = LanguageConfig(steps=10_000, first=0.3)
+    kinds = _kinds(np.random.default_rng(0), settings)
+    assert len(kinds) == 10_000
+    for part, shares in ((kinds[:3000], settings.first_shares), (kinds[3000:], settings.shares)):
+        assert set(part) == {name for name, _ in shares}
+        for name, share in shares:
+            error = np.sqrt(share * (1 - share) / len(part))
+            assert part.count(name) / len(part) == pytest.approx(share, abs=4 * error)
+    again = _kinds(np.random.default_rng(0), GO_ON)
+    assert set(again[:100]) == {name for name, _ in GO_ON.shares}
 
 
 def test_unexplained_is_one_for_the_mean_and_zero_for_the_truth():
