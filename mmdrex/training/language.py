@@ -70,7 +70,7 @@ class LanguageConfig:
     compile: bool = True  # fuse MLPs and norms; needs a C++ compiler
 
 
-# Gentler, and each window about once: those that stage 0 sees four times are learned by heart.
+# Gentler, and each window about once: those seen several times are learned by heart.
 GO_ON = LanguageConfig(
     windows=40_000,
     steps=3000,
