@@ -43,6 +43,8 @@ def assets_of(data, name):
     last = {
         symbol: split_range("validation", is_crypto(bars))[1] for symbol, bars in frames.items()
     }
+    if not frames:
+        raise SystemExit(f"no prices in {data / name}; a folder for each of {', '.join(CLASSES)}")
     return {symbol: bars.loc[: last[symbol]] for symbol, bars in frames.items()}
 
 

@@ -232,8 +232,8 @@ def check_pool(router: DecidesWindows, pool: Mapping[str, Rule], experts: Expert
         if theirs.get(expert) != ours.get(expert)
     ] or [f"experts in another order: {', '.join(theirs)}, given {', '.join(ours)}"]
     raise ValueError(
-        f"the router was trained on another pool ({'; '.join(differences)}); train one on this "
-        "pool or leave pool and experts out"
+        f"the router was trained on another pool ({'; '.join(differences)}); leave pool and "
+        "experts out, or take an untrained one: Router.from_pretrained(name, experts=experts)"
     )
 
 

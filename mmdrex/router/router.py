@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -354,16 +354,3 @@ class Router(nn.Module):
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
         """Upload the router to a repository of the hub and return its address."""
         return storage.push_router(self, repo_id, **kwargs)
-
-
-def same_pool(router: Any, experts: Mapping[str, Iterable[str]]) -> str:
-    """Return how a pool differs from the one a router was trained with, or an empty string."""
-    own, other = dict(router.rules), {name: tuple(rules) for name, rules in experts.items()}
-    if own == other and list(own) == list(other):
-        return ""
-    lines = [
-        f"{name}: trained with {own.get(name)}, given {other.get(name)}"
-        for name in dict.fromkeys([*own, *other])
-        if own.get(name) != other.get(name)
-    ]
-    return "; ".join(lines) or f"order of experts: trained with {list(own)}, given {list(other)}"

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ from mmdrex.router.cache import Cache, default_folder
 from mmdrex.router.card import model_card
 from mmdrex.router.config import MMDREXConfig
 from mmdrex.router.processor import MMDREXProcessor
+from strategies import EXPERTS
 from strategies.rule import did_you_mean
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def load_router(
     cls: type[Router],
     name: str,
     *,
+    experts: Mapping[str, Sequence[str]] | None = None,
     lora: LoraConfig | None = None,
     cache: str | Path | bool = True,
     seed: int = 42,
@@ -77,6 +79,9 @@ def load_router(
     ----------
     name : str
         See ``Router.from_pretrained``.
+    experts : mapping of str to sequence of str, optional
+        Experts and their rules. Where a router was trained on others its backbone and series
+        projection stay; adapters and heads are fresh and know nothing yet.
     lora : LoraConfig, optional
         For a backbone without a trained router: replaces the paper's LoRA.
     cache : path or bool
@@ -103,7 +108,7 @@ def load_router(
             name,
             seed,
         )
-        return _fresh(cls, name, lora, store, seed, kwargs)
+        return _fresh(cls, name, experts, lora, store, seed, kwargs)
     if lora is not None:
         raise RouterError(f"{name} brings its own LoRA; leave out lora=")
     _check(config, name)
@@ -122,7 +127,32 @@ def load_router(
     vlm = load_adapters(model, folder, adapters)
     router = cls(config, processor_for(config, model, tokenizer), vlm, store)
     _load_weights(router, folder / WEIGHTS, name)
+    if experts is not None and _rules(experts) != _rules(router.rules):
+        router = _begin_again(router, name, experts, seed)
     return router.to(model.device).requires_grad_(False).eval()
+
+
+def _rules(experts: Mapping[str, Sequence[str]]) -> list[tuple[str, list[str]]]:
+    return [(expert, list(rules)) for expert, rules in experts.items()]
+
+
+def _begin_again(old: Router, name: str, experts: Mapping[str, Sequence[str]], seed: int) -> Router:
+    """Return a router of other experts on the same backbone and series projection."""
+    log.warning(
+        "%s was trained on other experts: adapters and heads for these are fresh (seed %d) and "
+        "know nothing yet",
+        name,
+        seed,
+    )
+    config = old.config
+    config.experts, config.rules = (list(own) for own in zip(*_rules(experts), strict=True))
+    config.training = {k: v for k, v in config.training.items() if k == "stage 0"}
+    config.trained = {}
+    new = fresh_router(
+        type(old), config, old.vlm.unload(), old.processor.tokenizer, old.cache, seed
+    )
+    new.series.load_state_dict(old.series.state_dict())
+    return new
 
 
 def require_there(name: str) -> None:
@@ -186,6 +216,7 @@ def _check(config: MMDREXConfig, name: str) -> None:
 def _fresh(
     cls: type[Router],
     name: str,
+    experts: Mapping[str, Sequence[str]] | None,
     lora: LoraConfig | None,
     cache: Cache,
     seed: int,
@@ -193,7 +224,10 @@ def _fresh(
 ) -> Router:
     known = backbone(name)
     model, tokenizer = load_backbone(name, **kwargs)
+    pool = _rules(EXPERTS if experts is None else experts)
     config = MMDREXConfig(
+        experts=[expert for expert, _ in pool],
+        rules=[rules for _, rules in pool],
         backbone=name,
         backbone_revision=getattr(model.config, "_commit_hash", None),
         global_size=list(known.global_size),

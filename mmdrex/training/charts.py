@@ -69,6 +69,11 @@ def train_charts(
         Gets a router folder, its backbone inside.
     init : str, optional
         A ``tiny`` to go on from: tokenizer, vision tower and scaler stay, adapters become fresh.
+
+    Raises
+    ------
+    ValueError
+        If ``init`` is no ``tiny``, or has been trained with this seed, which draws the windows.
     """
     vision = vision or VisionConfig(seed=seed)
     language = language or replace(LanguageConfig() if init is None else GO_ON, seed=seed)
@@ -76,11 +81,9 @@ def train_charts(
     markets = {**seen, **simulated_markets(SIMULATED, FIRST_SEED)}
     out.mkdir(parents=True, exist_ok=True)
 
+    old = None if init is None else _again(init, language, seed)
     observations = observe(markets, language.windows, seed)
-    if init is None:
-        router = _newborn(markets, observations, out, vision, language, progress)
-    else:
-        router = _again(init, language)
+    router = old or _newborn(markets, observations, out, vision, language, progress)
     tower = weights_digest(router.backbone.model.visual.state_dict())
     key = digest(tower, *(one.drawn for one in observations))
     kept = _kept(out / "seen.safetensors", key)
@@ -150,13 +153,19 @@ def _kept(path: Path, key: str) -> dict[str, torch.Tensor] | None:
     return load_file(path)
 
 
-def _again(init: str, language: LanguageConfig) -> Router:
+def _again(init: str, language: LanguageConfig, seed: int) -> Router:
     """Return an earlier ``tiny`` with fresh adapters and heads, and what made it so far."""
     old = Router.from_pretrained(init, cache=False)
     if old.config.backbone != "tiny":
         raise ValueError(f"{init} stands on {old.config.backbone}; only a tiny learns to read")
     stage = {k: v for k, v in old.config.training.get("stage 0", {}).items() if k != "figures"}
-    run = 1 + sum(name.startswith("language") for name in stage)
+    runs = [own for name, own in stage.items() if name.startswith("language")]
+    if seed in (used := {own["seed"] for own in runs}):
+        raise ValueError(
+            f"{init} has seen the windows of seed {seed}; go on with new ones: "
+            f"--seed {max(used) + 1}"
+        )
+    run = 1 + len(runs)
     old.config.training = {"stage 0": {**stage, f"language, run {run}": asdict(language)}}
     old.config.trained = {}
     router = storage.fresh_router(

@@ -67,16 +67,21 @@ def examine(
     seen = {name: bars for name, bars in assets.items() if name not in HELD_OUT}
     new = {name: bars for name, bars in assets.items() if name in HELD_OUT}
     rng = np.random.default_rng(seed)
-    fitted = _draw(chart_windows(seen, "train"), fit, rng)
-    scored = _draw(chart_windows(new, "validation"), score, rng)
+    fitted = _draw(chart_windows(seen, "train"), fit, rng, "train", "any other asset")
+    scored = _draw(chart_windows(new, "validation"), score, rng, "validation", ", ".join(HELD_OUT))
     states, images = zip(*(_read(router, part, progress) for part in (fitted, scored)), strict=True)
     truths = [answers(part) for part in (fitted, scored)]
     return {**_last_token(states, truths), **_image_tokens(images, (fitted, scored))}
 
 
-def _draw(windows: ChartWindows, count: int, rng: np.random.Generator) -> list[Window]:
+def _draw(
+    windows: ChartWindows, count: int, rng: np.random.Generator, split: str, assets: str
+) -> list[Window]:
     if not len(windows):
-        raise ValueError("no window to examine; give the folder that holds the held-out assets")
+        raise ValueError(
+            f"no window to examine: the {split} split of {assets} is wanted; give a folder with "
+            "such prices, a CSV file each, named after the asset"
+        )
     rows = rng.choice(len(windows), size=min(count, len(windows)), replace=False)
     return [windows.window(int(row)) for row in rows]
 

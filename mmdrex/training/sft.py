@@ -65,6 +65,7 @@ RECORDED = (
     "text_weight",
     "anonymous",
     "learning_rate",
+    "series_learning_rate",
     "lr_scheduler_kwargs",
     "warmup_steps",
     "optim",

@@ -18,8 +18,14 @@ from strategies.rule import did_you_mean
 # What trained the shipped tiny, where it is not the paper's. Its adapters are small, and a CPU
 # computes bfloat16 in half the time. Stage 0 taught its backbone to read charts, not to write: the
 # text's loss, many times the label's, would drown it. Windows overlap by four fifths, so that a
-# random quarter of them is enough.
-TINY: dict[str, Any] = {"learning_rate": 1e-3, "text_weight": 0.01, "samples": 6000, "bf16": True}
+# random quarter of them is enough. Stage 0 taught its series projection, which a high rate undoes.
+TINY: dict[str, Any] = {
+    "learning_rate": 1e-3,
+    "series_learning_rate": 3e-5,
+    "text_weight": 0.01,
+    "samples": 6000,
+    "bf16": True,
+}
 
 
 @dataclass
@@ -72,6 +78,10 @@ class SFTConfig(TrainingArguments):
     )
     learning_rate: float = field(
         default=3e-5, metadata={"help": "Peak of AdamW's rate; the paper's 3e-5."}
+    )
+    series_learning_rate: float | None = field(
+        default=None,
+        metadata={"help": "Its peak for the series' projection; None: learning_rate."},
     )
     per_device_train_batch_size: int = field(
         default=16, metadata={"help": "Windows a step and device; the paper's 16."}
@@ -158,6 +168,8 @@ def sft_config(out: str | Path, **settings: Any) -> SFTConfig:
     """
     given = checked_settings(settings, SFTConfig)
     own = dict(TINY) if backbone_of(given.get("model", "tiny")) == "tiny" else {}
+    if "learning_rate" in given:
+        own.pop("series_learning_rate", None)  # one rate given is the rate of all
     if "bf16" in own and not torch.cuda.is_available():
         own["use_cpu"] = True
     return SFTConfig(output_dir=str(out), **{**own, **given})

@@ -95,6 +95,7 @@ class SFTTrainer(Trainer):
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             raise ValueError("stage 1 keeps no sharded weights; train without FSDP and DeepSpeed")
         self.router = model.router
+        self.series_learning_rate = config.series_learning_rate
         self.remove_callback(PrinterCallback)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
@@ -104,6 +105,20 @@ class SFTTrainer(Trainer):
             return super().get_eval_dataloader(eval_dataset)
         finally:
             self.args.dataloader_drop_last = dropped
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Return the optimizer, with the series' projection at a rate of its own if it has one."""
+        made = self.optimizer is not None
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        rate = self.series_learning_rate
+        if not made and rate is not None:
+            series = {id(parameter) for parameter in self.router.series.parameters()}
+            for group in list(optimizer.param_groups):
+                own = [one for one in group["params"] if id(one) in series]
+                group["params"] = [one for one in group["params"] if id(one) not in series]
+                if own:
+                    optimizer.add_param_group({**group, "params": own, "lr": rate})
+        return optimizer
 
     def compute_loss(
         self,

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
 
 from mmdrex.data.sample import sample_bars
+from mmdrex.engines.planning import plan
 from mmdrex.errors import RouterError
 from mmdrex.observation.observation import Observer
 from mmdrex.router import storage
@@ -19,7 +20,8 @@ from mmdrex.router.backbone import BACKBONES, TINY, load_backbone
 from mmdrex.router.card import model_card
 from mmdrex.router.config import MMDREXConfig
 from mmdrex.router.processor import MMDREXProcessor
-from mmdrex.router.router import Router, same_pool
+from mmdrex.router.router import Router
+from strategies import EXPERTS, POOL
 
 
 @pytest.fixture(scope="module")
@@ -200,9 +202,29 @@ def test_weights_that_fit_nothing_are_refused_by_name(
         Router.from_pretrained(str(tmp_path / "saved"))
 
 
-def test_a_difference_of_pools_is_named(router: Router) -> None:
-    assert same_pool(router, router.rules) == ""
-    assert "breakout" in same_pool(router, {**router.rules, "breakout": ("mine",)})
+def test_experts_of_ones_own_get_fresh_heads_on_the_same_backbone(
+    router: Router, tmp_path: Path
+) -> None:
+    experts = {**EXPERTS, "breakout": ("volume_breakout", "mine")}
+    new = Router.from_pretrained("tiny", experts=experts, cache=False)
+    assert {name: tuple(rules) for name, rules in new.rules.items()} == experts
+    assert new.trained == {} and set(new.config.training) == {"stage 0"}
+    base = new.backbone.state_dict()
+    kept = {k: v for k, v in router.backbone.state_dict().items() if ".lora_" not in k}
+    assert all(torch.equal(value, base[key]) for key, value in kept.items())
+    assert torch.equal(new.series.project.weight, router.series.project.weight)
+    mine = type(POOL["atr_breakout"])(**{**vars(POOL["atr_breakout"]), "name": "mine"})
+    bars = sample_bars("sp500")[:400]
+    planned = plan(bars, new, pool={**POOL, "mine": mine}, experts=experts)
+    assert planned.decisions[0].rules["breakout"] in experts["breakout"]
+    new.save_pretrained(str(tmp_path / "saved"))
+    again = Router.from_pretrained(str(tmp_path / "saved"), cache=False)
+    assert again.model == new.model and again.rules == new.rules
+
+
+def test_the_routers_own_experts_leave_it_trained(router: Router) -> None:
+    same = Router.from_pretrained("tiny", experts=EXPERTS, cache=False)
+    assert same.trained and same.model == router.model
 
 
 def test_the_embedded_router_fits_its_budget() -> None:

@@ -207,11 +207,17 @@ def test_stage_0_writes_a_router_that_loads_and_takes_up_an_earlier_tower(tmp_pa
     assert (tmp_path / "tiny" / "backbone" / "model.safetensors").is_file()
 
 
+def test_stage_0_goes_on_with_windows_of_another_seed_only(tmp_path: Path, market):
+    with pytest.raises(ValueError, match=r"tiny has seen the windows of seed 42; .*--seed 43"):
+        train_charts({"market": market}, tmp_path, progress=False, init="tiny")
+
+
 @pytest.mark.slow
 def test_stage_0_goes_on_from_a_tiny_with_its_tower_and_fresh_adapters(tmp_path: Path, market):
     shares = (("V", 0.4), (APART, 0.6))
-    language = LanguageConfig(windows=32, steps=4, batch=2, shares=shares, compile=False)
-    train_charts({"market": market}, tmp_path, None, language, progress=False, init="tiny")
+    language = LanguageConfig(windows=32, steps=4, batch=2, shares=shares, compile=False, seed=43)
+    settings = {"seed": 43, "progress": False, "init": "tiny"}
+    train_charts({"market": market}, tmp_path, None, language, **settings)
     old = Router.from_pretrained("tiny", cache=False)
     new = Router.from_pretrained(str(tmp_path / "tiny"), cache=False)
     towers = [one.backbone.model.visual.state_dict() for one in (old, new)]

@@ -93,6 +93,33 @@ def test_tiny_has_settings_of_its_own_and_given_ones_win() -> None:
     assert sft_config("out", learning_rate=1e-3).learning_rate == 1e-3
 
 
+def test_a_rate_that_is_given_alone_is_that_of_the_series_too() -> None:
+    assert sft_config("out").series_learning_rate == TINY["series_learning_rate"]
+    assert sft_config("out", learning_rate=1e-3).series_learning_rate is None
+    both = sft_config("out", learning_rate=1e-3, series_learning_rate=1e-5)
+    assert both.series_learning_rate == 1e-5
+
+
+@pytest.mark.parametrize(("adapter", "series"), [(1e-2, 0.0), (0.0, 1e-2)])
+def test_adapter_and_series_learn_each_at_their_own_rate(
+    micro_router: Make, markets: Markets, tmp_path: Path, adapter: float, series: float
+) -> None:
+    router = micro_router()
+    before = {name: value.clone() for name, value in router.state_dict().items()}
+    rates = {"learning_rate": adapter, "series_learning_rate": series, "weight_decay": 0.0}
+    own = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+    train_sft(
+        router, markets, config(tmp_path / "run", max_steps=2, **rates, **own), progress=False
+    )
+    moved = {
+        name for name, new in router.state_dict().items() if not torch.equal(new, before[name])
+    }
+    assert any("lora_B" in name for name in moved) == (adapter > 0)
+    assert {name for name in moved if name.startswith("series.project")} == (
+        {"series.project.weight", "series.project.bias"} if series > 0 else set()
+    )
+
+
 def test_an_unknown_split_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no split 'fitt'.*Did you mean 'fit'"):
         config(tmp_path, fit_split="fitt")
