@@ -108,9 +108,9 @@ def add_adapters(
 ) -> PeftModel:
     """Return the model with fresh adapters of the given names (their product is zero)."""
     with _peft_on_transformers_5():
-        adapted = get_peft_model(model, lora, adapter_name=names[0], autocast_adapter_dtype=False)
+        adapted = get_peft_model(model, lora, adapter_name=names[0])
         for name in names[1:]:
-            adapted.add_adapter(name, lora, autocast_adapter_dtype=False)
+            adapted.add_adapter(name, lora)
     return adapted
 
 
@@ -119,11 +119,9 @@ def load_adapters(
 ) -> PeftModel:
     """Return the model with the adapters of a saved router, one subfolder each."""
     with _peft_on_transformers_5():
-        adapted = PeftModel.from_pretrained(
-            model, str(folder / names[0]), adapter_name=names[0], autocast_adapter_dtype=False
-        )
+        adapted = PeftModel.from_pretrained(model, str(folder / names[0]), adapter_name=names[0])
         for name in names[1:]:
-            adapted.load_adapter(str(folder / name), name, autocast_adapter_dtype=False)
+            adapted.load_adapter(str(folder / name), name)
     return adapted
 
 

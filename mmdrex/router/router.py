@@ -64,7 +64,7 @@ class Router(nn.Module):
     series : SeriesProjection
     heads : Heads
     batch : int
-        Observations per forward pass.
+        Observations per forward pass: 1 on a CPU, 16 elsewhere, unless set.
     """
 
     def __init__(
@@ -82,9 +82,7 @@ class Router(nn.Module):
         self.series = SeriesProjection(len(config.features), config.patch, width)
         self.heads = Heads(width, self.rules)
         self.cache = cache or Cache(None)
-        # On a CPU one observation at a time (its five adapters side by side) is as fast, and its
-        # last bits do not depend on who else is asked: the prefix law holds exactly.
-        self.batch = 1 if vlm.device.type == "cpu" else 16
+        self._batch: int | None = None
         self._digests: tuple[str, str] | None = None
 
     # -- what it is ---------------------------------------------------------------------------
@@ -104,6 +102,17 @@ class Router(nn.Module):
     def model(self) -> str:
         """Hex digest of everything that decides: backbone, adapters, heads, settings."""
         return self._model_digests()[0]
+
+    @property
+    def batch(self) -> int:
+        """Observations per forward pass."""
+        # On a CPU one observation at a time (its five adapters side by side) is as fast, and its
+        # last bits do not depend on who else is asked: the prefix law holds exactly.
+        return self._batch or (1 if self.device.type == "cpu" else 16)
+
+    @batch.setter
+    def batch(self, count: int) -> None:
+        self._batch = count
 
     @property
     def device(self) -> torch.device:

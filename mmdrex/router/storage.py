@@ -354,7 +354,7 @@ def write_router(router: Router, folder: Path, half: bool = False, base: bool = 
     source = Path(router.backbone.name_or_path)
     own = source.is_dir() and source.resolve() != (TINY / INSIDE).resolve()
     if base and router.config.backbone == "tiny" and own:
-        shutil.copytree(source, folder / INSIDE)
+        shutil.copytree(source, folder / INSIDE, dirs_exist_ok=True)  # left by a run cut short
     for lora in router.vlm.peft_config.values():
         lora.base_model_name_or_path = router.config.backbone  # not the folder it came from
     # The vocabulary never changes: PEFT need not look for the base's to compare.
@@ -377,7 +377,7 @@ def push_router(router: Router, repo_id: str, **kwargs: Any) -> str:
     Parameters
     ----------
     repo_id : str
-        ``owner/name``; made if it does not exist.
+        ``owner/name``, or a name in the user's own space; made if it does not exist.
     **kwargs
         ``private``, ``token``, ``commit_message``, ``revision``.
     """
@@ -386,7 +386,7 @@ def push_router(router: Router, repo_id: str, **kwargs: Any) -> str:
     with tempfile.TemporaryDirectory() as folder:
         save_router(router, Path(folder) / "router")
         api.upload_folder(
-            repo_id=repo_id,
+            repo_id=address.repo_id,  # with its owner
             folder_path=Path(folder) / "router",
             commit_message=kwargs.get("commit_message", "Upload MM-DREX router"),
             revision=kwargs.get("revision"),

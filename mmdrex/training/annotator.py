@@ -242,7 +242,8 @@ def annotate(
     Returns
     -------
     DataFrame of shape (N, ...)
-        ``review`` (empty where no usable reply came), ``confidence`` and ``comment`` added.
+        ``review``, ``confidence`` and ``comment`` added; a window without a usable reply is left
+        out: an empty ``review`` would say that the model agrees with the rule.
 
     Raises
     ------
@@ -268,7 +269,8 @@ def annotate(
                     confidence[int(place)] = f"{said.confidence_level:.2f}"
                     comment[int(place)] = said.trend_reasoning
                 bar.update()
-    return table.assign(review=review, confidence=confidence, comment=comment)
+    told = table.assign(review=review, confidence=confidence, comment=comment)
+    return told[told["review"] != ""].reset_index(drop=True)
 
 
 def _check_windows(assets: Mapping[str, pd.DataFrame], windows: pd.DataFrame) -> None:

@@ -33,11 +33,18 @@ from mmdrex.router.storage import weights_digest
 from mmdrex.router.tiny import fresh_tiny
 from mmdrex.router.vocabulary import LABELS, train_tokenizer
 from mmdrex.training.assets import HELD_OUT, contents
-from mmdrex.training.chart_windows import ChartWindows, chart_windows, simulated_markets
+from mmdrex.training.chart_windows import (
+    GLOBAL_SIZE,
+    LOCAL_SIZE,
+    ChartWindows,
+    chart_windows,
+    simulated_markets,
+)
 from mmdrex.training.exam import examine
 from mmdrex.training.labels import UNKNOWN, trend_states
 from mmdrex.training.language import GO_ON, LanguageConfig, see_fast, train_language
 from mmdrex.training.number_codes import code_numbers
+from mmdrex.training.seeing import drawing
 from mmdrex.training.vision import VisionConfig, train_vision
 
 log = logging.getLogger(__name__)
@@ -85,7 +92,8 @@ def train_charts(
     observations = observe(markets, language.windows, seed)
     router = old or _newborn(markets, observations, out, vision, language, progress)
     tower = weights_digest(router.backbone.model.visual.state_dict())
-    key = digest(tower, *(one.drawn for one in observations))
+    looks = drawing(GLOBAL_SIZE, LOCAL_SIZE)
+    key = digest(tower, looks, *(one.drawn for one in observations))
     kept = _kept(out / "seen.safetensors", key)
     if kept is None:
         kept = {"tokens": see_fast(router, observations, language.compile, progress)}

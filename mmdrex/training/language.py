@@ -27,7 +27,7 @@ from mmdrex.training.chart_windows import charts
 from mmdrex.training.fusing import fuse
 from mmdrex.training.printed import number_ends
 from mmdrex.training.reading import SENSES, Reading, ReadingHeads, answers, unexplained
-from mmdrex.training.vision import fast_tower, image_tokens, schedule
+from mmdrex.training.vision import fast_tower, image_tokens, require_finite, schedule
 
 log = logging.getLogger(__name__)
 
@@ -199,6 +199,7 @@ def train_language(
             numbers = heads.printed_loss(last, states[every[:, None], after], truths["L"])
             loss = loss + settings.printed_weight * numbers
             loss = loss + settings.text_weight * _text_loss(router, states, batch.labels)
+        require_finite(loss, "the language model", step)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, settings.clip)
         for optimizer in optimizers:

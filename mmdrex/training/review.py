@@ -115,8 +115,9 @@ def import_review(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the labels after review and the list of conflicts.
 
-    A reviewer who left ``review`` empty agrees with the rule. Where reviewers disagree with each
-    other the label of most of them counts, and the rule's where there is none.
+    A reviewer who left ``review`` empty agrees with the rule; one whose file lacks a window says
+    nothing of it. Where reviewers disagree with each other the label of most of them counts, and
+    the rule's where there is none.
 
     Parameters
     ----------
@@ -147,19 +148,26 @@ def import_review(
     rule = base["label"]
     chosen, agreed = _most(votes, rule)
     labels = original.assign(rule=rule.to_numpy(), label=chosen)[[*COLUMNS, "rule"]]
-    other = (votes.to_numpy() != rule.to_numpy()[:, None]).any(axis=1)
+    other = (votes.notna() & votes.ne(rule, axis=0)).any(axis=1).to_numpy()
     conflicts = votes.assign(label=chosen, agreed=agreed)
     conflicts.insert(0, "rule", rule)
     return labels, conflicts[other].reset_index()
 
 
 def apply_review(windows: pd.DataFrame, reviewed: pd.DataFrame) -> pd.DataFrame:
-    """Return windows with the label of reviewed ones in place; the others keep the rule's."""
-    _require(reviewed, [*KEY, "label"], "the reviewed labels")
+    """Return windows with the label of reviewed ones in place; the others keep the rule's.
+
+    Raises
+    ------
+    ValueError
+        If a reviewed label is of another outcome than the window's: it may cross a split's border.
+    """
+    _require(reviewed, [*KEY, "until", "label"], "the reviewed labels")
     _once(reviewed, "the reviewed labels")
     _check_labels(reviewed["label"], "the reviewed labels")
     keys = zip(reviewed["symbol"], reviewed["time"], strict=True)
     own = dict(zip(keys, reviewed["label"], strict=True))
+    _same_outcomes(windows, reviewed)
     found = zip(windows["symbol"], windows["time"], windows["label"], strict=True)
     labels = [own.get((symbol, time), label) for symbol, time, label in found]
     log.info(
@@ -171,6 +179,20 @@ def apply_review(windows: pd.DataFrame, reviewed: pd.DataFrame) -> pd.DataFrame:
     return windows.assign(label=labels)
 
 
+def _same_outcomes(windows: pd.DataFrame, reviewed: pd.DataFrame) -> None:
+    """Refuse labels whose outcome ends on another bar than that of the window they are for."""
+    both = windows[[*KEY, "until"]].merge(
+        reviewed[KEY].assign(reviewed=pd.to_datetime(reviewed["until"])), on=KEY
+    )
+    other = both[both["until"] != both["reviewed"]]
+    if len(other):
+        symbol, time, until, told = other.iloc[0]
+        raise ValueError(
+            f"the reviewed label of {symbol} of {time:%Y-%m-%d} tells the bars to {told:%Y-%m-%d}, "
+            f"this run's window those to {until:%Y-%m-%d}; give --window as it was exported"
+        )
+
+
 def matches(windows: pd.DataFrame, reviewed: pd.DataFrame) -> NDArray[np.bool_]:
     """Return which windows have a reviewed label, (N,)."""
     known = set(zip(reviewed["symbol"], reviewed["time"], strict=True))
@@ -178,10 +200,11 @@ def matches(windows: pd.DataFrame, reviewed: pd.DataFrame) -> NDArray[np.bool_]:
 
 
 def _votes(base: pd.DataFrame, review: pd.DataFrame, who: str) -> pd.Series:
-    """Return one reviewer's label per window; the rule's where nothing was filled in."""
+    """Return one reviewer's label per window: the rule's where nothing was filled in, or None."""
     _require(review, [*KEY, "review"], who)
     _once(review, who)
-    filled = review.set_index(KEY)["review"].replace("", np.nan).dropna()
+    rows = review.set_index(KEY)
+    filled = rows["review"].replace("", np.nan).dropna()
     given = filled.astype(str).str.strip().str.lower()
     _check_labels(given, who)
     strange = given.index.difference(base.index)
@@ -191,14 +214,16 @@ def _votes(base: pd.DataFrame, review: pd.DataFrame, who: str) -> pd.Series:
             f"{who} labels {symbol} of {time:%Y-%m-%d}, which was not exported; review "
             "the file that mmdrex label export wrote"
         )
-    return given.reindex(base.index).fillna(base["label"])
+    seen = base.index.isin(rows.index)
+    return given.reindex(base.index).fillna(base["label"]).where(seen, None)
 
 
 def _most(votes: pd.DataFrame, rule: pd.Series) -> tuple[list[str], list[bool]]:
     """Return the label of more than half of the reviewers, else the rule's, and which it was."""
     chosen, agreed = [], []
-    for cast, own in zip(votes.to_numpy(), rule, strict=True):
-        names, counts = np.unique(cast.astype(str), return_counts=True)
+    for row, own in zip(votes.to_numpy(), rule, strict=True):
+        cast = [one for one in row if isinstance(one, str)] or [str(own)]
+        names, counts = np.unique(cast, return_counts=True)
         most = bool(2 * counts.max() > len(cast))
         agreed.append(most)
         chosen.append(str(names[counts.argmax()]) if most else str(own))

@@ -100,8 +100,8 @@ def train_rl(
         With ``resume_from_checkpoint`` the run goes on where its last whole checkpoint stands.
     progress : bool
     callbacks : sequence of TrainerCallback
-        They say when to log, score, keep and stop; ``EarlyStoppingCallback`` wants a metric of
-        ``Trainer``, which is not here.
+        They say when to log, score, keep and stop. A step is an update; there are no epochs, and
+        no steps within one. ``EarlyStoppingCallback`` wants a metric that only ``Trainer`` has.
     observer : type
         What makes the observations; one of your own may hide or change what is seen.
 
@@ -143,12 +143,14 @@ def train_rl(
         [DefaultFlowCallback, *reports, *callbacks],
         *(router, router.processor, learner.optimizer, learner.scheduler),
     )
-    control = handler.on_train_begin(config, state, TrainerControl())
+    control = handler.on_init_end(config, state, TrainerControl())
+    control = handler.on_train_begin(config, state, control)
     silent = not (progress and state.is_world_process_zero)
     bar = tqdm(total=updates, initial=state.global_step, desc="trading", disable=silent)
     shown: dict[str, str] = {}
     while state.global_step < updates and not control.should_training_stop:
         update = state.global_step
+        control = handler.on_step_begin(config, state, control)
         # One generator per update: a resumed run draws what an undisturbed one draws.
         rng = np.random.default_rng([config.seed, update])
         steps = visits.part(update * config.update_every, (update + 1) * config.update_every)
@@ -279,7 +281,9 @@ def _note_best(state: TrainerState, reward: float) -> None:
         state.best_metric, state.best_global_step = reward, state.global_step
 
 
-def run(config: RLConfig, progress: bool = True) -> TrainerState:
+def run(
+    config: RLConfig, progress: bool = True, callbacks: Sequence[TrainerCallback] = ()
+) -> TrainerState:
     """Train as the settings say: load router and prices, build the oracle, loop."""
     if not config.data:
         raise ValueError("data is missing: a folder of CSV prices, or simulated:COUNT")
@@ -303,7 +307,7 @@ def run(config: RLConfig, progress: bool = True) -> TrainerState:
     for split, count in ((config.fit_split, int(fit.sum())), (config.select_split, len(select))):
         if not count:
             raise ValueError(no_window_message(config.window, split, config.data))
-    return train_rl(router, oracle, fit, select, config, progress)
+    return train_rl(router, oracle, fit, select, config, progress, callbacks)
 
 
 def select_rows(oracle: Oracle, split: str) -> Rows:

@@ -35,6 +35,7 @@ TINY: dict[str, Any] = {
 UNUSED = (
     "activation_checkpointing",
     "auto_find_batch_size",
+    "data_seed",
     "deepspeed",
     "eval_on_start",
     "fp16",
@@ -42,6 +43,7 @@ UNUSED = (
     "full_determinism",
     "gradient_accumulation_steps",
     "gradient_checkpointing",
+    "greater_is_better",
     "label_smoothing_factor",
     "load_best_model_at_end",
     "metric_for_best_model",
@@ -197,6 +199,10 @@ class RLConfig(TrainingArguments):
         course = str(getattr(self.lr_scheduler_type, "value", self.lr_scheduler_type))
         if not optim.startswith("adamw_torch"):
             raise ValueError(f"stage 2 learns by AdamW: no optim {optim!r}")
+        for name in ("eval_strategy", "logging_strategy", "save_strategy"):
+            when = str(getattr(getattr(self, name), "value", getattr(self, name)))
+            if when not in ("steps", "no"):
+                raise ValueError(f"stage 2 counts updates: {name} is steps or no, not {when!r}")
         if course == "reduce_lr_on_plateau":
             raise ValueError(f"stage 2 knows no plateau: no lr_scheduler_type {course!r}")
         super().__post_init__()  # type: ignore[no-untyped-call]  # transformers leaves it so

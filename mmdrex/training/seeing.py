@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from filelock import FileLock
 from tqdm.auto import tqdm
 
 from mmdrex.data.files import replacing, reserve
-from mmdrex.observation.observation import Observation
+from mmdrex.data.simulated import simulated_bars
+from mmdrex.observation.observation import Observation, Observer
 from mmdrex.router.cache import default_folder, digest
 from mmdrex.router.router import Router
 from mmdrex.router.storage import weights_digest
@@ -70,8 +72,9 @@ def see(
     model_type = router.backbone.model.visual.dtype
     kind = torch.float16 if model_type == torch.float32 else model_type
     vision = weights_digest(router.backbone.model.visual.state_dict())
-    sizes = f"{router.processor.global_size} {router.processor.local_size} {kind}"
-    path = (folder or default_folder()) / "charts" / f"{digest(vision, sizes)}.bin"
+    sizes = tuple(router.processor.global_size), tuple(router.processor.local_size)
+    key = digest(vision, drawing(*sizes), f"{sizes} {kind}")
+    path = (folder or default_folder()) / "charts" / f"{key}.bin"
     path.parent.mkdir(parents=True, exist_ok=True)
     keys = [one.drawn for one in observations]
     with FileLock(path.with_suffix(".lock")):
@@ -87,6 +90,18 @@ def see(
         with tqdm(total=len(missing), desc="seeing charts", disable=silent) as bar:
             _fill(router, kept, index, missing, path, bar)
     return Seen(kept, [index[key] for key in keys])
+
+
+@cache
+def drawing(global_size: tuple[int, int], local_size: tuple[int, int]) -> str:
+    """Return a digest of how charts look, of the pixels of one: tokens are of pixels, not prices.
+
+    Other colours, panels or letters make what was kept a stranger.
+    """
+    bars = simulated_bars(0, bars=400)[0]
+    one = Observer(bars, "drawing").at(len(bars) - 1)
+    wide, near = one.chart("global", global_size), one.chart("local", local_size)
+    return digest(wide.tobytes(), near.tobytes())
 
 
 def _fill(

@@ -132,6 +132,7 @@ def train_sft(
         If the loss is not a number; the batch lies in the output folder.
     """
     out = Path(str(config.output_dir))
+    router.to(config.device)  # before the charts are seen
     start = weights_digest(router.state_dict())
     checkpoint = checkpoint_asked(out, config.resume_from_checkpoint)
     with config.main_process_first(desc="seeing charts"):
@@ -185,6 +186,7 @@ def evaluate_sft(
     progress: bool = True,
 ) -> Evaluation:
     """Return a router's figures on a split, against references fitted on ``config.fit_split``."""
+    router.to(config.device)
     fit, scored = (
         split_samples(router, assets, config, part) for part in (config.fit_split, split)
     )

@@ -58,9 +58,15 @@ def learn(
             loss = _backward(router, trunks, rollout, samples, active, config)
             loss = _summed({name: learner.named[name] for name in active}, loss, config.world_size)
             if not np.isfinite(loss):
-                raise LossError(_keep(rollout, samples, loss, update, config))
-            for name in active:
+                said = f"the loss is {loss}"
+                raise LossError(_keep(rollout, samples, said, update, config))
+            norms = [
                 nn.utils.clip_grad_norm_(list(learner.named[name].values()), config.max_grad_norm)
+                for name in active
+            ]
+            if not np.isfinite(steepest := max(float(norm) for norm in norms)):
+                said = f"the gradient's norm is {steepest}"
+                raise LossError(_keep(rollout, samples, said, update, config))
             learner.optimizer.step()
             learner.scheduler.step()
             losses.append(loss)
@@ -166,8 +172,8 @@ def _summed(named: Agents, loss: float, processes: int) -> float:
     return float(flat[-1])
 
 
-def _keep(rollout: Rollout, samples: Rows, loss: float, update: int, config: RLConfig) -> str:
-    """Keep the batch whose loss is no number and return what to say."""
+def _keep(rollout: Rollout, samples: Rows, what: str, update: int, config: RLConfig) -> str:
+    """Keep the batch that gave no finite number and return what to say."""
     path = Path(str(config.output_dir)) / f"bad_batch_{update}.safetensors"
     if config.should_save:
         batch = {
@@ -176,6 +182,6 @@ def _keep(rollout: Rollout, samples: Rows, loss: float, update: int, config: RLC
         }
         keep_batch(batch, path)
     return (
-        f"the loss is {loss} at update {update}; its batch is kept in {path}. A smaller learning "
+        f"{what} at update {update}; its batch is kept in {path}. A smaller learning "
         "rate or max_grad_norm helps, or float32 in place of bf16"
     )

@@ -21,6 +21,7 @@ from torch import nn
 from tqdm.auto import trange
 from transformers import Qwen2_5_VLForConditionalGeneration
 
+from mmdrex.errors import LossError
 from mmdrex.router.patches import patchify
 from mmdrex.router.tiny import embed_patches
 from mmdrex.training.chart_windows import (
@@ -50,6 +51,15 @@ class VisionConfig:
     clip: float = 1.0
     seed: int = 42
     compile: bool = True  # fuse MLPs and norms: half the time on a CPU; needs a C++ compiler
+
+
+def require_finite(loss: torch.Tensor, who: str, step: int) -> None:
+    """Stop a training whose loss is not a number."""
+    if not torch.isfinite(loss):
+        raise LossError(
+            f"the loss of {who} is {loss.item()} at step {step} of stage 0; look for prices that "
+            "are not finite, or lower the learning rate"
+        )
 
 
 class Reconstruction(nn.Module):
@@ -156,6 +166,7 @@ def train_vision(
             error_wide = (wide.float() - truth).square() / variance
             error_near = (near.float() - truth[..., -LOCAL_BARS:]).square() / variance
             loss = error_wide.mean() + error_near.mean()
+            require_finite(loss, "the tower", step)
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, settings.clip)
             optimizer.step()

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import RepoUrl
 from peft import LoraConfig, PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
@@ -76,22 +77,24 @@ def test_config_and_processor_are_citizens_of_transformers(router: Router, tmp_p
     assert processor.chat("text", 100) == router.processor.chat("text", 100)
 
 
+@pytest.mark.parametrize("name", ["me/my-router", "my-router"])
 def test_a_pushed_router_comes_back_from_its_repository(
-    router: Router, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    router: Router, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     hub = tmp_path / "hub"
 
     class LocalHub:
         def __init__(self, token: str | None = None) -> None: ...
 
-        def create_repo(self, repo_id: str, **kwargs: object) -> str:
-            return f"hub/{repo_id}"
+        def create_repo(self, repo_id: str, **kwargs: object) -> RepoUrl:
+            owned = repo_id if "/" in repo_id else f"me/{repo_id}"  # as the hub does
+            return RepoUrl(f"https://huggingface.co/{owned}")
 
         def upload_folder(self, repo_id: str, folder_path: Path, **kwargs: object) -> None:
             shutil.copytree(folder_path, hub / repo_id)
 
     monkeypatch.setattr(storage, "HfApi", LocalHub)
-    assert router.push_to_hub("me/my-router") == "hub/me/my-router"
+    assert router.push_to_hub(name) == "https://huggingface.co/me/my-router"
     again = Router.from_pretrained(str(hub / "me" / "my-router"), cache=False)
     assert np.array_equal(_decision(again), _decision(router))
 
@@ -231,6 +234,15 @@ def test_the_embedded_router_fits_its_budget() -> None:
     size = sum(path.stat().st_size for path in TINY.rglob("*") if path.is_file())
     assert size <= 25_000_000
     assert "tiny" in BACKBONES
+
+
+def test_a_folder_that_a_killed_run_left_half_written_is_written_over(tmp_path: Path) -> None:
+    shutil.copytree(TINY, tmp_path / "own")
+    own = Router.from_pretrained(str(tmp_path / "own"), cache=False)
+    half = tmp_path / "checkpoint-4"
+    shutil.copytree(TINY / "backbone", half / "backbone")
+    storage.write_router(own, half)
+    assert Router.from_pretrained(str(half), cache=False).model == own.model
 
 
 def test_a_tiny_of_its_own_takes_its_backbone_along(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from mmdrex.llm import LLM
 from mmdrex.observation.observation import Observer
+from mmdrex.router.vocabulary import LABELS
 from mmdrex.training.annotator import Annotation, annotate, question
 from mmdrex.training.labels import labelled_windows
 from mmdrex.training.review import import_review
@@ -211,12 +212,17 @@ def test_labels_of_other_prices_are_refused_before_anything_is_asked(
     assert not server.asked
 
 
-def test_a_window_without_a_usable_reply_stays_empty(
+def test_a_window_without_a_usable_reply_is_left_out_and_is_no_vote(
     server: Server, markets: dict[str, pd.DataFrame], windows: pd.DataFrame, tmp_path: Path
 ) -> None:
     server.replies = ["I can't say."] * 3
     reviewed = annotate(markets, windows, model(server, tmp_path / "calls.sqlite"))
-    assert reviewed["review"].tolist() == ["", "up"]
+    assert reviewed["review"].tolist() == ["up"]
+    missing = windows.iloc[[0]]
+    other = next(label for label in LABELS if label != missing["label"].iloc[0])
+    ann = missing.assign(review=other)
+    labels, conflicts = import_review(windows, {"ann": ann, "fake": reviewed})
+    assert labels["label"].iloc[0] == other and conflicts["agreed"].iloc[0]
 
 
 def test_the_question_knows_nothing_later_and_names_no_asset(

@@ -156,6 +156,14 @@ def test_reviewed_labels_replace_the_rules(
     assert (applied["label"][1:] == windows["label"][1:]).all()
 
 
+def test_a_label_of_another_outcome_is_refused(
+    exported: Path, markets: dict[str, pd.DataFrame]
+) -> None:
+    windows = labelled_windows(markets, "select", stride=60, window=60)
+    with pytest.raises(ValueError, match=r"tells the bars to .* this run's window those to"):
+        apply_review(windows, read_review(exported))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

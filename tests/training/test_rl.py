@@ -406,6 +406,12 @@ class Ask(TrainerCallback):
             if state.global_step == step:
                 setattr(control, name, True)
 
+    def on_init_end(self, args, state, control, **kwargs):
+        self.begun = []
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        self.begun.append(state.global_step)
+
     def on_save(self, args, state, control, **kwargs):
         self.seen.append(("save", state.global_step))
 
@@ -419,6 +425,7 @@ def test_callbacks_steer_the_loop(start, oracle, tmp_path):
         *(start, oracle, tmp_path, [ask]), max_steps=8, save_steps=8, logging_steps=100
     )
     assert ask.seen == [("log", 2), ("log", 3), ("save", 3), ("log", 5), ("save", 5)]
+    assert ask.begun == [0, 1, 2, 3, 4]
     assert state.global_step == 5 and state.best_global_step in (3, 5)
     assert {path.name for path in tmp_path.glob("checkpoint-*")} == {"checkpoint-3", "checkpoint-5"}
 
@@ -448,6 +455,24 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_batch(start, oracle, tmp_p
         train(start, oracle, tmp_path)
     batch = load_file(tmp_path / "bad_batch_0.safetensors")
     assert batch["rows"].shape == (4,) and batch["weights"].shape == (4, 16, 4)
+
+
+def test_a_gradient_that_is_no_number_stops_before_the_weights_take_it(
+    start, oracle, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        update.nn.utils, "clip_grad_norm_", lambda parameters, largest: torch.tensor(torch.inf)
+    )
+    with pytest.raises(LossError, match="the gradient's norm is inf at update 0"):
+        train(start, oracle, tmp_path)
+    assert (tmp_path / "bad_batch_0.safetensors").is_file()
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("name", ["save_strategy", "eval_strategy", "logging_strategy"])
+def test_what_counts_epochs_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match=f"{name} is steps or no, not 'epoch'"):
+        settings(tmp_path, **{name: "epoch"})
 
 
 # -- settings -----------------------------------------------------------------------------------

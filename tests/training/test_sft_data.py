@@ -13,7 +13,7 @@ from mmdrex.router.router import Router
 from mmdrex.router.vocabulary import LABELS
 from mmdrex.training.answers import IGNORED, Answers, Collator, label_ids
 from mmdrex.training.labels import labelled_windows
-from mmdrex.training.seeing import see
+from mmdrex.training.seeing import drawing, see
 from mmdrex.training.sft_data import Sample, reasons, to_dataset, trend_samples, write_jsonl
 
 
@@ -147,6 +147,18 @@ def test_a_tokenizer_that_cuts_a_label_is_refused(
     monkeypatch.setattr("mmdrex.training.answers.LABELS", ("up", "down", "sideways-ish"))
     with pytest.raises(ValueError, match="sideways-ish"):
         label_ids(router.processor.tokenizer)
+
+
+def test_charts_drawn_otherwise_are_seen_again(
+    router: Router, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observations = [one.observation for one in samples[:2]]
+    see(router, observations, tmp_path)
+    monkeypatch.setattr("mmdrex.observation.chart.UP", (0, 0, 255))
+    drawing.cache_clear()
+    see(router, observations, tmp_path)
+    drawing.cache_clear()
+    assert len(list((tmp_path / "charts").glob("*.bin"))) == 2
 
 
 def test_an_interrupted_look_at_the_charts_goes_on(
