@@ -218,8 +218,6 @@ def sft_step(config, device: str, windows: int, folder: Path, peak: float) -> No
 def rl_step(config, device: str, windows: int, folder: Path, peak: float) -> None:
     """Take a step of RL: a look, a rollout, one gradient step of router and experts."""
     router = build(config, device)
-    # Five adapters a window, and no checkpointing in evaluation mode: few windows at once.
-    router.batch = 1 if device == "cpu" else 2
     settings = rl_config(
         folder / "rl",
         init="large",
@@ -227,6 +225,8 @@ def rl_step(config, device: str, windows: int, folder: Path, peak: float) -> Non
         per_device_train_batch_size=windows,
         update_every=1,
         ppo_epochs=1,
+        # Five adapters a window, and no checkpointing in evaluation mode.
+        windows_at_once=1 if device == "cpu" else 2,
         **place(device),
     )
     process, others = settings.process_index, settings.world_size

@@ -200,10 +200,11 @@ def parameters(size: str) -> tuple[int, int]:
 def estimate(size: str, gpus: int) -> Estimate:
     """Return memory and time of training; nothing here is measured.
 
-    Weights and adapters bfloat16, all sharded; AdamW's moments as the adapters. SFT keeps each
-    layer's input (checkpointing), 16 windows a step over all GPUs. RL has no checkpointing: all
-    states of one window under five adapters. Embeddings, which are gathered whole, and two
-    gathered layers come on top where weights are sharded. Time is model FLOPs at 40 % of 989
+    Weights bfloat16, adapters and AdamW's moments float32, all sharded as benchmarks/large.py does
+    it: the commands keep them whole on each GPU. SFT keeps each layer's input (checkpointing), 16
+    windows a step over all GPUs. RL has no checkpointing: all states of one window under five
+    adapters. Embeddings, which are gathered whole, and two gathered layers come on top where
+    weights are sharded. Time is model FLOPs at 40 % of 989
     TFLOP/s per GPU, without recomputation, communication and charts.
     """
     config = shape(size)
@@ -221,7 +222,7 @@ def estimate(size: str, gpus: int) -> Estimate:
     logits = rows * ANSWER * text.vocab_size * 4 * 3  # float32, their softmax, their gradient
     checkpointed = rows * tokens * (2 * width * depth + states) + logits
     full = (1 + EXPERTS) * PROMPT * states * depth
-    weights, learned = 2 * own / gpus, 2 * adapters * 4 / gpus  # gradient and two moments
+    weights, learned = 2 * own / gpus, 4 * adapters * 4 / gpus  # themselves, gradient, two moments
     base = weights + learned + gathered
     rate = GOAL * PEAK["H200"] * gpus
     looked = rl_forward(config, PROMPT, 1 + EXPERTS)

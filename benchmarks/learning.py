@@ -66,6 +66,7 @@ SETTINGS = {
     "c3": 0.005,
     "ppo_epochs": 2,
     "anonymous": True,
+    "windows_at_once": 16,
     "save_steps": 10,
     "logging_steps": 10,
     "max_episodes": 100_000,

@@ -69,7 +69,9 @@ def test_licences_of_both_engines_are_named():
     assert "GPL-3.0" in README and "Commons\nClause" in README
 
 
-@pytest.mark.parametrize("page", ["docs/paper.md", "README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize(
+    "page", ["docs/paper.md", "docs/training.md", "README.md", "CONTRIBUTING.md"]
+)
 def test_every_path_a_page_names_exists(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     paths = re.findall(r"`((?:mmdrex|strategies|baselines|tests|docs|notebooks)/[^`<]*)`", text)

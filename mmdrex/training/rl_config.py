@@ -161,6 +161,10 @@ class RLConfig(TrainingArguments):
         default=False,
         metadata={"help": "Fuse MLPs and norms: half the time on a CPU; needs a C++ compiler."},
     )
+    windows_at_once: int = field(
+        default=1,
+        metadata={"help": "Windows in a backward pass; each needs memory for five adapters."},
+    )
     trunk_gigabytes: float = field(
         default=2.0, metadata={"help": "Memory for states below the adapters, kept for reuse."}
     )
@@ -222,7 +226,7 @@ class RLConfig(TrainingArguments):
                 f"modalities are one of {', '.join(MODALITIES)}, not {self.modalities!r}"
             )
         counts = ("window", "stride", "max_episodes", "episode_windows", "update_every")
-        for name in (*counts, "ppo_epochs", "draws"):
+        for name in (*counts, "ppo_epochs", "draws", "windows_at_once"):
             value = getattr(self, name)
             if value < 1 or value != int(value):
                 raise ValueError(f"{name} must be a whole number of at least 1, not {value}")

@@ -89,7 +89,7 @@ def _backward(
     total = 0.0
     with autocast(config):  # as the rollout read them: a resumed run repeats their bits
         read = [trunks(row) for row in rollout.rows[mine].tolist()]
-    for group, trunk in by_length(read, router.batch):
+    for group, trunk in by_length(read, config.windows_at_once):
         places = mine[group]
         with autocast(config):
             told = outputs(router, trunk, active)

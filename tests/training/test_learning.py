@@ -90,6 +90,7 @@ def test_a_router_that_sees_the_series_earns_more_than_uniform_weights_on_unseen
             tmp_path / phase,
             max_steps=25,
             modalities="T",
+            windows_at_once=16,
             anonymous=True,
             train_router=train_router,
             learning_rate=1e-4 if train_router else 1e-3,

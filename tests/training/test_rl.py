@@ -38,6 +38,7 @@ def settings(out, **given):
         "save_steps": 1,
         "learning_rate": 1e-3,
         "draws": 16,
+        "windows_at_once": 16,
         "modalities": "T",
     }
     return rl_config(out, **{**usual, **given})
