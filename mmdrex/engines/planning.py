@@ -154,6 +154,7 @@ def plan(  # type: ignore[misc]  # the overloads leave the settings to this sign
         target, table = assemble(indexes[symbol], traded, decisions, window, features, pool)
         trained = getattr(model, "trained", {}).get(asset_class(frame.index))
         target.attrs["trained"] = trained
+        target.attrs["stamps"] = getattr(model, "stamps", {})
         plans[symbol] = Plan(frame, symbol, target, table, decisions, window, trained)
     return next(iter(plans.values())) if single else plans
 

@@ -99,6 +99,11 @@ class Router(nn.Module):
         return {kind: (first, last) for kind, (first, last) in self.config.trained.items()}
 
     @property
+    def stamps(self) -> dict[str, str | None]:
+        """What figures of its decisions must say: without stage 2 heads are as they were drawn."""
+        return {} if "stage 2" in self.config.training else {"UNTRAINED ROUTER": None}
+
+    @property
     def model(self) -> str:
         """Hex digest of everything that decides: backbone, adapters, heads, settings."""
         return self._model_digests()[0]

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
 
 from mmdrex.data.sample import sample_bars
-from mmdrex.engines.planning import plan
+from mmdrex.engines.planning import plan, stamps_of
 from mmdrex.errors import RouterError
 from mmdrex.observation.observation import Observer
 from mmdrex.router import storage
@@ -219,6 +219,7 @@ def test_experts_of_ones_own_get_fresh_heads_on_the_same_backbone(
     mine = type(POOL["atr_breakout"])(**{**vars(POOL["atr_breakout"]), "name": "mine"})
     bars = sample_bars("sp500")[:400]
     planned = plan(bars, new, pool={**POOL, "mine": mine}, experts=experts)
+    assert stamps_of(planned.target) == {"UNTRAINED ROUTER": None} and not router.stamps
     assert planned.decisions[0].rules["breakout"] in experts["breakout"]
     new.save_pretrained(str(tmp_path / "saved"))
     again = Router.from_pretrained(str(tmp_path / "saved"), cache=False)
