@@ -138,7 +138,7 @@ def test_numbers_are_asked_of_the_window_whose_text_is_shown(monkeypatch):
     monkeypatch.setattr(ReadingHeads, "printed_loss", loss)
     tokens = torch.zeros(len(shown), 128, 256, dtype=torch.float16)
     trends = np.zeros(len(shown), dtype=np.int64)
-    language.train_language(_again("tiny", settings), shown, tokens, trends, settings, False)
+    language.train_language(_again("tiny", settings, 43), shown, tokens, trends, settings, False)
     texts = [shown[row] for row in rows["L"]]
     assert asked["texts"] == [one.text for one in texts]
     assert np.array_equal(asked["truth"], printed([one.window for one in texts]))
