@@ -204,8 +204,8 @@ def estimate(size: str, gpus: int) -> Estimate:
     it: the commands keep them whole on each GPU. SFT keeps each layer's input (checkpointing), 16
     windows a step over all GPUs. RL has no checkpointing: all states of one window under five
     adapters. Embeddings, which are gathered whole, and two gathered layers come on top where
-    weights are sharded. Time is model FLOPs at 40 % of 989
-    TFLOP/s per GPU, without recomputation, communication and charts.
+    weights are sharded. Time is model FLOPs at 40 % of 989 TFLOP/s per GPU, without recomputation,
+    communication and charts.
     """
     config = shape(size)
     text = config.text_config

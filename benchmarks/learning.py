@@ -41,9 +41,8 @@ from lightgbm import LGBMClassifier
 
 from mmdrex.data.regimes import REGIMES
 from mmdrex.observation.observation import Observer
-from mmdrex.router.cache import Cache
 from mmdrex.router.router import Router
-from mmdrex.router.storage import fresh_router
+from mmdrex.router.storage import renewed
 from mmdrex.training.fusing import can_fuse
 from mmdrex.training.known_truth import (
     earned,
@@ -94,15 +93,11 @@ TREES = {
 }
 
 
-def start(name, layers, seed):
-    """Return a tiny with fresh adapters on its last layers."""
+def start(name, layers):
+    """Return a tiny with fresh adapters on its last layers, the same for every seed."""
     router = Router.from_pretrained(name, cache=False)
-    series = router.series.state_dict()
-    model = router.vlm.unload()
     router.config.lora_layers = layers
-    torch.manual_seed(seed)
-    made = fresh_router(Router, router.config, model, router.processor.tokenizer, Cache(None))
-    made.series.load_state_dict(series)
+    made = renewed(router)
     made.batch = 16
     made.config.trained = {}  # fresh adapters and heads have seen no outcome
     return made
@@ -110,7 +105,7 @@ def start(name, layers, seed):
 
 def train(markets, seed, options, folder, modality=None):
     """Return what a router says after training, and the seconds that took."""
-    router = start(options.router, options.layers, seed)
+    router = start(options.router, options.layers)
     fit = np.isin(np.arange(len(markets.regime)), markets.rows["train"])
     began = time.monotonic()
     observer = Observer if modality is None else only(modality, markets, seed)

@@ -110,7 +110,7 @@ def main():
         print(f"{'true':6}{'told':10}{'right':>8}{'earns':>8}")
         test = reward["test"]
         every, base = np.arange(len(test)), test.mean()
-        router = start(options.router, 1, options.seed)
+        router = start(options.router, 1)
         for shown in options.shows:
             began = time.monotonic()
             observer = Observer if shown == "all" else only(shown, markets, options.seed)

@@ -148,11 +148,7 @@ def _begin_again(old: Router, name: str, experts: Mapping[str, Sequence[str]], s
     config.experts, config.rules = (list(own) for own in zip(*_rules(experts), strict=True))
     config.training = {k: v for k, v in config.training.items() if k == "stage 0"}
     config.trained = {}
-    new = fresh_router(
-        type(old), config, old.vlm.unload(), old.processor.tokenizer, old.cache, seed
-    )
-    new.series.load_state_dict(old.series.state_dict())
-    return new
+    return renewed(old, seed)
 
 
 def require_there(name: str) -> None:
@@ -258,6 +254,17 @@ def fresh_router(
                 torch.nn.init.normal_(layer.weight, std=0.02)
                 torch.nn.init.zeros_(layer.bias)
     return router.to(model.device).requires_grad_(False).eval()
+
+
+def renewed(old: Router, seed: int = 42) -> Router:
+    """Return a router of the same settings with fresh adapters and heads.
+
+    Backbone, which ``old`` gives away, and series projection stay.
+    """
+    model = old.vlm.unload()
+    new = fresh_router(type(old), old.config, model, old.processor.tokenizer, old.cache, seed)
+    new.series.load_state_dict(old.series.state_dict())
+    return new
 
 
 def _adapted_layers(model: Any, lora: LoraConfig) -> int | None:

@@ -176,11 +176,7 @@ def _again(init: str, language: LanguageConfig, seed: int) -> Router:
     run = 1 + len(runs)
     old.config.training = {"stage 0": {**stage, f"language, run {run}": asdict(language)}}
     old.config.trained = {}
-    router = storage.fresh_router(
-        Router, old.config, old.vlm.unload(), old.processor.tokenizer, seed=language.seed
-    )
-    router.series.load_state_dict(old.series.state_dict())
-    return router
+    return storage.renewed(old, language.seed)
 
 
 def current_trends(

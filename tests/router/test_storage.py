@@ -1,6 +1,7 @@
 import json
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +217,7 @@ def test_experts_of_ones_own_get_fresh_heads_on_the_same_backbone(
     kept = {k: v for k, v in router.backbone.state_dict().items() if ".lora_" not in k}
     assert all(torch.equal(value, base[key]) for key, value in kept.items())
     assert torch.equal(new.series.project.weight, router.series.project.weight)
-    mine = type(POOL["atr_breakout"])(**{**vars(POOL["atr_breakout"]), "name": "mine"})
+    mine = replace(POOL["atr_breakout"], name="mine")
     bars = sample_bars("sp500")[:400]
     planned = plan(bars, new, pool={**POOL, "mine": mine}, experts=experts)
     assert stamps_of(planned.target) == {"UNTRAINED ROUTER": None} and not router.stamps

@@ -6,6 +6,7 @@ import torch
 
 from mmdrex import sample_bars
 from mmdrex.data.simulated import simulated_bars
+from mmdrex.errors import LossError
 from mmdrex.observation.observation import Observer
 from mmdrex.router.router import Router
 from mmdrex.training import language
@@ -143,3 +144,14 @@ def test_numbers_are_asked_of_the_window_whose_text_is_shown(monkeypatch):
     assert asked["texts"] == [one.text for one in texts]
     assert np.array_equal(asked["truth"], printed([one.window for one in texts]))
     assert asked["there"].shape == (3, len(NAMES), 256)
+
+
+def test_a_loss_that_is_no_number_stops_stage_0():
+    settings = LanguageConfig(steps=1, batch=2, first=0.0, shares=(("V", 1.0),), compile=False)
+    shown = observe({"market": simulated_bars(7, bars=400)[0]}, 4, seed=1)
+    tokens = torch.full((len(shown), 128, 256), torch.nan, dtype=torch.float16)
+    trends = np.zeros(len(shown), dtype=np.int64)
+    with pytest.raises(LossError, match="the language model is nan at step 0 of stage 0"):
+        language.train_language(
+            _again("tiny", settings, 43), shown, tokens, trends, settings, progress=False
+        )
