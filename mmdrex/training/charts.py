@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -40,9 +41,11 @@ from mmdrex.training.chart_windows import (
     chart_windows,
     simulated_markets,
 )
+from mmdrex.training.checkpoints import disk_errors
 from mmdrex.training.exam import examine
 from mmdrex.training.labels import UNKNOWN, trend_states
 from mmdrex.training.language import GO_ON, LanguageConfig, see_fast, train_language
+from mmdrex.training.language_states import Kept
 from mmdrex.training.number_codes import code_numbers
 from mmdrex.training.seeing import drawing
 from mmdrex.training.vision import VisionConfig, train_vision
@@ -64,8 +67,8 @@ def train_charts(
 ) -> None:
     """Write a ``tiny`` that has been through stage 0 to the folder ``out``.
 
-    The vision tower and the image tokens that an earlier, interrupted run left there are taken up
-    if they were made of the same data, settings and seed.
+    What an earlier, interrupted run left there is taken up if it was made of the same data,
+    settings and seed: the vision tower, the image tokens, the language model's last state.
 
     Parameters
     ----------
@@ -94,14 +97,18 @@ def train_charts(
     tower = weights_digest(router.backbone.model.visual.state_dict())
     looks = drawing(GLOBAL_SIZE, LOCAL_SIZE)
     key = digest(tower, looks, *(one.drawn for one in observations))
-    kept = _kept(out / "seen.safetensors", key)
-    if kept is None:
-        kept = {"tokens": see_fast(router, observations, language.compile, progress)}
-        _keep(kept, out / "seen.safetensors", key)
-    tokens = kept["tokens"]
+    seen_before = _kept(out / "seen.safetensors", key)
+    if seen_before is None:
+        seen_before = {"tokens": see_fast(router, observations, language.compile, progress)}
+        _keep(seen_before, out / "seen.safetensors", key)
+    tokens = seen_before["tokens"]
     trends = current_trends(markets, observations)
-    train_language(router, observations, tokens, trends, language, progress)
-    store(router, out / "tiny")
+    made_of = digest(key, repr(language), weights_digest(router.state_dict()))
+    kept = Kept(out / "answering", made_of)
+    train_language(router, observations, tokens, trends, language, progress, kept)
+    with disk_errors(out, kept.folder):
+        store(router, out / "tiny")
+    shutil.rmtree(kept.folder, ignore_errors=True)
     if any(symbol in HELD_OUT for symbol in assets):
         stored = Router.from_pretrained(str(out / "tiny"), cache=False)
         stored.config.training["stage 0"]["figures"] = examine(stored, assets, seed=seed)
@@ -144,7 +151,7 @@ def _newborn(
 
 def _keep(tensors: Mapping[str, torch.Tensor], path: Path, key: str) -> None:
     """Write tensors with the digest of what they were made of."""
-    with replacing(path) as aside:
+    with disk_errors(path.parent), replacing(path) as aside:
         save_file(dict(tensors), aside, metadata={"made of": key})
 
 

@@ -156,13 +156,16 @@ def keep_batch(batch: Mapping[str, torch.Tensor], path: Path) -> Path:
 
 
 @contextmanager
-def disk_errors(folder: Path) -> Iterator[None]:
-    """Say in one line that a folder can't be written to; torch and safetensors have own errors."""
+def disk_errors(folder: Path, kept: Path | None = None) -> Iterator[None]:
+    """Say in one line that a folder can't be written to; torch and safetensors have own errors.
+
+    ``kept`` is what a run goes on from: the last checkpoint, unless it is something else.
+    """
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
-        kept = last_checkpoint(folder)
+        kept = kept if kept is not None and kept.exists() else last_checkpoint(folder)
         whole = "there is no checkpoint" if kept is None else f"the checkpoint {kept} is intact"
         raise OSError(f"nothing can be written to {folder} ({reason}); {whole}") from error
 

@@ -25,6 +25,7 @@ from mmdrex.router.router import Router
 from mmdrex.training.answers import label_ids
 from mmdrex.training.chart_windows import charts
 from mmdrex.training.fusing import fuse
+from mmdrex.training.language_states import STEPS, Kept
 from mmdrex.training.printed import number_ends
 from mmdrex.training.reading import SENSES, Reading, ReadingHeads, answers, unexplained
 from mmdrex.training.vision import fast_tower, image_tokens, require_finite, schedule
@@ -131,6 +132,7 @@ def train_language(
     trends: NDArray[np.int64],
     config: LanguageConfig | None = None,
     progress: bool = True,
+    kept: Kept | None = None,
 ) -> ReadingHeads:
     """Train tiny's whole language model and the series' projection in place.
 
@@ -144,6 +146,9 @@ def train_language(
         Their image tokens, from ``see_fast``.
     trends : ndarray of int of shape (N,)
         Today's trend in each, an index into ``LABELS``; nothing of what follows.
+    kept : Kept, optional
+        Where a killed run goes on: bit for bit without ``compile``, whose kernels depend on the
+        lengths first met.
     """
     settings = config or LanguageConfig()
     rng = np.random.default_rng(settings.seed)
@@ -165,9 +170,18 @@ def train_language(
     processors = {
         name: router.processor.seeing(SENSES if name == APART else name) for name in set(kinds)
     }
-    bar = trange(settings.steps, desc="answering", disable=not progress)
+    first = 0 if kept is None else kept.load(parameters, optimizers, rng)
+    bar = trange(
+        *(first, settings.steps),
+        initial=first,
+        total=settings.steps,
+        desc="answering",
+        disable=not progress,
+    )
     started = time.monotonic()
     for step in bar:
+        if kept is not None and step % STEPS == 0 and step > first:
+            kept.save(step, parameters, optimizers, rng)
         share = schedule(step, settings.warmup, settings.steps)
         for optimizer, rate in zip(optimizers, rates, strict=True):
             optimizer.param_groups[0]["lr"] = rate * share
@@ -207,7 +221,7 @@ def train_language(
             optimizer.zero_grad(set_to_none=True)
         if step % 10 == 0:
             bar.set_postfix({"sees": kind, **_figures(heads, last.detach(), truths)})
-    log.info("language: %d steps in %.0f s", settings.steps, time.monotonic() - started)
+    log.info("language: %d steps in %.0f s", settings.steps - first, time.monotonic() - started)
     router.backbone.set_attn_implementation({"text_config": attention})
     router.requires_grad_(False)
     router.config.lora_layers = adapted_layers

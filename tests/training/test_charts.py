@@ -7,7 +7,7 @@ import torch
 
 from mmdrex.data.sample import sample_bars
 from mmdrex.data.simulated import simulated_bars
-from mmdrex.errors import BarsError
+from mmdrex.errors import BarsError, LossError
 from mmdrex.observation.observation import Observer
 from mmdrex.router.router import Router
 from mmdrex.router.tiny import embed_patches, fresh_tiny
@@ -19,7 +19,7 @@ from mmdrex.training.exam import GOALS, TEXTURE, examine
 from mmdrex.training.labels import trend_states
 from mmdrex.training.language import APART, GO_ON, LanguageConfig, _kinds, _rows
 from mmdrex.training.reading import SENSES, ReadingHeads, answers, unexplained
-from mmdrex.training.vision import VisionConfig, schedule
+from mmdrex.training.vision import VisionConfig, schedule, train_vision
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +147,15 @@ def test_the_rate_warms_up_then_falls_to_nothing():
     assert schedule(9, 10, 100) == 1.0
     assert schedule(55, 10, 100) == pytest.approx(0.5)
     assert schedule(99, 10, 100) < 1e-3
+
+
+def test_a_loss_that_is_no_number_stops_the_tower(market):
+    model = fresh_tiny(42)
+    with torch.no_grad():
+        next(model.model.visual.parameters()).fill_(torch.nan)
+    settings = VisionConfig(steps=1, batch=2, compile=False)
+    with pytest.raises(LossError, match="the tower is nan at step 0 of stage 0"):
+        train_vision(model, chart_windows({"m": market}, "train"), settings, progress=False)
 
 
 def test_the_tokenizer_gives_labels_and_placeholders_one_token_each(market):
