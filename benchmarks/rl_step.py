@@ -2,7 +2,8 @@
 
     python benchmarks/rl_step.py [--router tiny] [--windows 16] [--threads 1]
 
-An update looks at a rollout once and passes over it four times, the first time for the router too.
+An update looks at a rollout once and passes over it as often as tiny's own settings say (`TINY` of
+mmdrex/training/rl_config.py: twice, for router and experts).
 
     cached    image tokens and trunk are kept: an update runs the layers that carry adapters
     shared    each pass runs vision tower and all layers, once for all five adapters
@@ -36,7 +37,7 @@ from mmdrex.training.oracle import build_oracle
 from mmdrex.training.rl_config import rl_config
 from mmdrex.training.rollout import Rewards, roll_out, visited
 from mmdrex.training.trunks import Trunks, look
-from mmdrex.training.update import learn
+from mmdrex.training.update import autocast, learn
 
 GOAL = 5.0
 
@@ -87,7 +88,8 @@ def update_seconds(router, oracle, trunks, visits, config):
     learner = Learner.of(router, 1, config)
     rows = visited(visits)
     began = time.process_time()
-    seen = look(router, trunks, rows, 0, 1)
+    with autocast(config):
+        seen = look(router, trunks, rows, 0, 1)
     looked = time.process_time()
     rollout = roll_out(rewards, visits, rows, seen, config, router.config.kappa, rng)
     learn(router, trunks, rollout, learner, config, rng, 0)

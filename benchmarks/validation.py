@@ -3,10 +3,12 @@
     python benchmarks/validation.py --data ../shared/data [--router tiny] [--router runs/rl]
 
 Every router given is a row (several seeds, say); uniform, random and best-expert-only keep the
-first router's rules and replace its weights. The best expert of a class is the one that grew most
-on `select`, the last year of training. Sleeves are equal at the start and never rebalanced;
-intervals are 95 % of a stationary bootstrap, seed 42; the test split is cut off before anything is
-read. A second table gives the entropy of each expert's choices, in nats.
+first router's rules and replace its weights. Traded is what lies in the folders of the classes, not
+what lies below `extra`: today's large companies, on which a backtest is biased upward. The best
+expert of a class is the one that grew most on `select`, the last year of training. Sleeves are
+equal at the start and never rebalanced; intervals are 95 % of a stationary bootstrap, seed 42; the
+test split is cut off before anything is read. A second table gives the entropy of each expert's
+choices, in nats.
 """
 
 from __future__ import annotations
@@ -35,11 +37,8 @@ WARM_UP = 400  # bars before a split that indicators and look-back may read
 
 
 def assets_of(data, name):
-    """Return the bars of a class, those of the folder ``extra`` included, without test split."""
-    frames = {}
-    for folder in (data / name, data / "extra" / name):
-        if folder.is_dir():
-            frames |= load_folder(folder)
+    """Return the bars of a class without its test split."""
+    frames = load_folder(data / name) if (data / name).is_dir() else {}
     last = {
         symbol: split_range("validation", is_crypto(bars))[1] for symbol, bars in frames.items()
     }

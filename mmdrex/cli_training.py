@@ -117,6 +117,7 @@ def sft(
     if not evaluate:
         _require_checkpoint(out, settings.resume_from_checkpoint)
         _require_writable(out)
+    from mmdrex.audit.openings import OPENINGS, log_opening
     from mmdrex.router.router import Router
     from mmdrex.training.assets import training_assets
     from mmdrex.training.review import read_review
@@ -133,6 +134,9 @@ def sft(
         trainer = train_sft(router, assets, settings)
         print(f"{out}: a router after {trainer.state.global_step} steps of stage 1")
         return
+    if split == "test":
+        times = log_opening(out, router.model)
+        print(f"the test split has been opened {times} times; {out / OPENINGS} says when")
     result = evaluate_sft(router, assets, settings, split)
     print(f"{result.windows} windows, split {result.split}, seed {result.seed}; 95 % intervals")
     print(result.table().to_string(float_format=lambda value: f"{value:.3f}"))

@@ -1,11 +1,15 @@
-"""The command line, called as a user would."""
+"""What tests of several packages share."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: a core per worker
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from mmdrex import cli
 

@@ -1,6 +1,7 @@
 """Calendar splits, the same for all assets of a class, and what may be used for what.
 
-``train`` fits, ``validation`` reports, ``test`` is opened once and logged. Whatever is chosen
+``train`` fits, ``validation`` reports, ``test`` is opened once, and that is
+logged (`mmdrex.audit.openings`). Whatever is chosen
 (checkpoint, threshold, best expert) is chosen on ``select``, the last year of ``train``; a model
 that such a choice is made for is fitted on ``fit``, the part of ``train`` before it.
 """
@@ -68,6 +69,22 @@ def split_range(split: str, crypto: bool = False) -> tuple[pd.Timestamp, pd.Time
     if split not in ranges:
         raise ValueError(f"no split {split!r}; there are {', '.join(SPLITS)}")
     return ranges[split]
+
+
+def require_apart(fitted: str, chosen: str) -> None:
+    """Refuse to choose a checkpoint on days that it is fitted on.
+
+    Raises
+    ------
+    ValueError
+        If the two splits share a day.
+    """
+    (first, last), (begin, end) = split_range(fitted), split_range(chosen)
+    if first <= end and begin <= last:
+        raise ValueError(
+            f"a checkpoint fitted on {fitted!r} can't be chosen on {chosen!r}, which shares days "
+            "with it; fit_split: fit goes with select_split: select, train with validation"
+        )
 
 
 def split_of(time: pd.Timestamp, crypto: bool = False) -> str:

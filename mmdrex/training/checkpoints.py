@@ -26,12 +26,18 @@ SCALER = ("series.mean", "series.deviation")
 STATE = "trainer_state.json"  # what Trainer writes last: a checkpoint without it is not whole
 
 
+def checkpoints_by_step(out: Path) -> dict[int, Path]:
+    """Return the checkpoints of a run's folder; a copy under a name of yours is none."""
+    named = ((path.name.removeprefix("checkpoint-"), path) for path in out.glob("checkpoint-*"))
+    return {int(step): path for step, path in named if step.isdecimal()}
+
+
 def last_checkpoint(out: Path) -> Path | None:
     """Return the newest checkpoint that was written whole, or None.
 
     A run killed while it wrote one leaves a folder without a readable state; it is passed over.
     """
-    steps = {int(path.name.split("-")[1]): path for path in out.glob("checkpoint-*")}
+    steps = checkpoints_by_step(out)
     for step in sorted(steps, reverse=True):
         try:
             json.loads((steps[step] / STATE).read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,10 +51,12 @@ def oracle_digest(
 
 
 def _source(rule: Rule) -> bytes:
-    """Return the text of the folder of modules that the rule comes from."""
+    """Return the text of the folder that the rule comes from; of a rule of yours its functions'."""
     own = Path(rule.features.__code__.co_filename)
-    files = sorted(own.parent.glob("*.py")) if (own.parent / "rule.py").exists() else [own]
-    return b"".join(file.read_bytes() for file in files)
+    if (own.parent / "rule.py").exists():
+        return b"".join(file.read_bytes() for file in sorted(own.parent.glob("*.py")))
+    functions = (getattr(one, "py_func", one) for one in (rule.features, rule.step, rule.scan))
+    return "".join(inspect.getsource(one) for one in functions).encode()
 
 
 def read_table(path: Path) -> dict[str, NDArray[Any]] | None:

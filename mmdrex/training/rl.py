@@ -49,13 +49,13 @@ from mmdrex.training.checkpoints import (
     write_final,
 )
 from mmdrex.training.episodes import Schedule, schedule
+from mmdrex.training.fresh import forget
 from mmdrex.training.fusing import fuse
 from mmdrex.training.history import earlier_runs
 from mmdrex.training.learner import Learner
 from mmdrex.training.oracle import Oracle, build_oracle
 from mmdrex.training.rl_checkpoints import (
     STAGE,
-    forget,
     load_state,
     run_record,
     save,
@@ -126,7 +126,7 @@ def train_rl(
     checkpoint = checkpoint_asked(out, config.resume_from_checkpoint)
     if checkpoint is not None:
         same_run(checkpoint, STAGE, record)
-        state = load_state(checkpoint, router, learner)
+        state = load_state(checkpoint, out, router, learner)
     _told_apart(state, updates, config)
     earlier = earlier_runs(router.config.training, (STAGE,))
     router.config.training = {**earlier, STAGE: record}

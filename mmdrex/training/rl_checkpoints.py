@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from peft.tuners.lora import LoraLayer
-from torch import nn
 from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import SchedulerType
 
 from mmdrex.data.files import replacing
 from mmdrex.router import storage
-from mmdrex.router.router import ADAPTER, Router
-from mmdrex.training.checkpoints import STATE, code_version, disk_errors, load_weights
+from mmdrex.router.router import Router
+from mmdrex.training.checkpoints import (
+    STATE,
+    checkpoints_by_step,
+    code_version,
+    disk_errors,
+    load_weights,
+)
 from mmdrex.training.episodes import Rows, Schedule
 from mmdrex.training.learner import Learner
 from mmdrex.training.oracle import Oracle
@@ -66,25 +69,13 @@ RECORDED = (
     "adam_epsilon",
     "max_grad_norm",
     "save_steps",
+    "eval_steps",
+    "sharpness",
+    "fuse",
+    "windows_at_once",
     "seed",
     "bf16",
 )
-
-
-def forget(router: Router, seed: int) -> None:
-    """Make adapters and heads fresh again; backbone, series' projection and scaler stay."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for module in router.vlm.modules():
-            if isinstance(module, LoraLayer):
-                for name in (ADAPTER, *router.rules):
-                    module.reset_lora_parameters(name, True)  # type: ignore[no-untyped-call]  # PEFT
-        router.heads.norm.reset_parameters()
-        for layer in router.heads.modules():
-            if isinstance(layer, nn.Linear):
-                nn.init.normal_(layer.weight, std=0.02)
-                nn.init.zeros_(layer.bias)
-    router.refresh()
 
 
 def save(
@@ -98,18 +89,24 @@ def save(
         learner.save(aside)
         state.save_to_json(str(aside / STATE))
     if limit is not None:
-        steps = sorted(int(path.name.split("-")[1]) for path in out.glob("checkpoint-*"))
+        steps = sorted(checkpoints_by_step(out))
         old = [step for step in steps if step != state.best_global_step]
         for step in old[: max(0, len(steps) - max(limit, 1))]:
             if step != state.global_step:
                 shutil.rmtree(out / f"checkpoint-{step}")
 
 
-def load_state(checkpoint: Path, router: Router, learner: Learner) -> TrainerState:
-    """Set weights, moments and rates to those of a checkpoint and return its state."""
+def load_state(checkpoint: Path, out: Path, router: Router, learner: Learner) -> TrainerState:
+    """Set weights, moments and rates to those of a checkpoint and return its state.
+
+    A best checkpoint that does not lie in ``out``, as where a run goes on in another folder, is
+    forgotten, as ``Trainer`` does: the best of those to come is the router.
+    """
     load_weights(router, checkpoint)
     learner.load(checkpoint)
     state: TrainerState = TrainerState.load_from_json(str(checkpoint / STATE))
+    if state.best_global_step not in checkpoints_by_step(out):
+        state.best_metric, state.best_global_step = None, None
     return state
 
 

@@ -11,7 +11,7 @@ import torch
 from transformers import TrainingArguments
 
 from mmdrex.data.costs import COSTS
-from mmdrex.data.splits import SPLITS
+from mmdrex.data.splits import SPLITS, require_apart
 from mmdrex.training.arguments import backbone_of, checked_settings
 from mmdrex.training.oracle import STRIDE
 from strategies.rule import did_you_mean
@@ -36,7 +36,10 @@ UNUSED = (
     "activation_checkpointing",
     "auto_find_batch_size",
     "data_seed",
+    "bf16_full_eval",
+    "dataloader_num_workers",
     "deepspeed",
+    "enable_jit_checkpoint",
     "eval_on_start",
     "fp16",
     "fsdp",
@@ -51,8 +54,10 @@ UNUSED = (
     "num_train_epochs",
     "optim_args",
     "optim_target_modules",
+    "restore_callback_states_from_checkpoint",
     "save_only_model",
     "torch_compile",
+    "torch_empty_cache_steps",
     "use_liger_kernel",
 )
 
@@ -216,6 +221,7 @@ class RLConfig(TrainingArguments):
                     f"no split {getattr(self, name)!r}; there are {', '.join(SPLITS)}."
                     + did_you_mean(getattr(self, name), SPLITS)
                 )
+        require_apart(self.fit_split, self.select_split)
         if self.costs not in COSTS:
             raise ValueError(
                 f"no costs {self.costs!r}; there are {', '.join(COSTS)}."
@@ -226,7 +232,8 @@ class RLConfig(TrainingArguments):
                 f"modalities are one of {', '.join(MODALITIES)}, not {self.modalities!r}"
             )
         counts = ("window", "stride", "max_episodes", "episode_windows", "update_every")
-        for name in (*counts, "ppo_epochs", "draws", "windows_at_once"):
+        passes = ("ppo_epochs", "router_epochs", "draws", "windows_at_once")
+        for name in (*counts, *passes, "per_device_train_batch_size"):
             value = getattr(self, name)
             if value < 1 or value != int(value):
                 raise ValueError(f"{name} must be a whole number of at least 1, not {value}")

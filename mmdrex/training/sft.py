@@ -41,6 +41,7 @@ from mmdrex.training.checkpoints import (
     seen_dates,
     write_final,
 )
+from mmdrex.training.fresh import forget
 from mmdrex.training.fusing import fuse
 from mmdrex.training.history import earlier_runs
 from mmdrex.training.labels import class_balance, labelled_windows
@@ -64,6 +65,7 @@ RECORDED = (
     "select_split",
     "text_weight",
     "anonymous",
+    "fresh_start",
     "learning_rate",
     "series_learning_rate",
     "lr_scheduler_kwargs",
@@ -134,6 +136,8 @@ def train_sft(
     out = Path(str(config.output_dir))
     router.to(config.device)  # before the charts are seen
     start = weights_digest(router.state_dict())
+    if config.fresh_start:
+        forget(router, config.seed)
     checkpoint = checkpoint_asked(out, config.resume_from_checkpoint)
     with config.main_process_first(desc="seeing charts"):
         fit = split_samples(router, assets, config, config.fit_split)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
-from mmdrex.data.splits import SPLITS
+from mmdrex.data.splits import SPLITS, require_apart
 from mmdrex.training.arguments import backbone_of, checked_settings
 from mmdrex.training.labels import STRIDE
 from mmdrex.training.sft_data import ANONYMOUS
@@ -18,11 +18,10 @@ from strategies.rule import did_you_mean
 # What trains a tiny, where it is not the paper's. Its adapters are small, and a CPU
 # computes bfloat16 in half the time. Stage 0 taught its backbone to read charts, not to write: the
 # text's loss, many times the label's, would drown it. Windows overlap by four fifths, so that a
-# random quarter of them is enough. Stage 0 taught its series projection, which the adapter's rate
-# (the shipped tiny's) moves by a quarter of its norm.
+# random quarter of them is enough. Stage 0 taught its series projection: it stays as it is.
 TINY: dict[str, Any] = {
     "learning_rate": 1e-3,
-    "series_learning_rate": 3e-5,
+    "series_learning_rate": 0.0,
     "text_weight": 0.01,
     "samples": 6000,
     "bf16": True,
@@ -49,6 +48,10 @@ class SFTConfig(TrainingArguments):
         metadata={"help": "Bars between windows; not in the paper, whose counts imply about 16."},
     )
     window: int = field(default=90, metadata={"help": "Bars of the outcome; the paper's 90 days."})
+    fresh_start: bool = field(
+        default=False,
+        metadata={"help": "Forget adapters and heads first; so does the embedded tiny, trained."},
+    )
     samples: int | None = field(
         default=None, metadata={"help": "Train on so many windows drawn at random; None: all."}
     )
@@ -139,6 +142,8 @@ class SFTConfig(TrainingArguments):
     def __post_init__(self) -> None:
         """Check what no run could use."""
         super().__post_init__()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+        # Started plainly it takes one GPU, as stage 2 does; no DataParallel.
+        self._n_gpu = min(self.n_gpu, 1)
         self.label_names = ["label"]
         for name in ("fit_split", "select_split"):
             if getattr(self, name) not in SPLITS:
@@ -146,6 +151,7 @@ class SFTConfig(TrainingArguments):
                     f"no split {getattr(self, name)!r}; there are {', '.join(SPLITS)}."
                     + did_you_mean(getattr(self, name), SPLITS)
                 )
+        require_apart(self.fit_split, self.select_split)
         if self.stride < 1 or self.window < 1:
             raise ValueError(
                 f"stride and window must be at least 1 bar; got {self.stride} and {self.window}"
@@ -169,6 +175,8 @@ def sft_config(out: str | Path, **settings: Any) -> SFTConfig:
     """
     given = checked_settings(settings, SFTConfig)
     own = dict(TINY) if backbone_of(given.get("model", "tiny")) == "tiny" else {}
+    if given.get("model", "tiny") == "tiny":
+        own["fresh_start"] = True  # what is embedded has been through this stage
     if "learning_rate" in given:
         own.pop("series_learning_rate", None)  # one rate given is the rate of all
     if "bf16" in own and not torch.cuda.is_available():

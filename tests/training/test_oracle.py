@@ -1,6 +1,8 @@
 import errno
 import json
+import linecache
 import os
+from dataclasses import replace
 from multiprocessing import get_context
 
 import numpy as np
@@ -11,7 +13,7 @@ from mmdrex.data.costs import Costs
 from mmdrex.data.simulated import simulated_bars
 from mmdrex.engines.guard import simulate
 from mmdrex.training.oracle import build_oracle, window_starts
-from mmdrex.training.oracle_table import BATCH, FIGURES
+from mmdrex.training.oracle_table import BATCH, FIGURES, oracle_digest
 from strategies import POOL
 
 COSTS = Costs(0.001, 0.0005)
@@ -213,3 +215,18 @@ def test_batches_of_many_assets_equal_each_asset_alone(assets, oracle, tmp_path)
     alone = build_oracle({"S2": assets["S2"]}, SMALL, COSTS, folder=tmp_path)
     mine = oracle.windows[:, 0] == 1
     assert np.array_equal(alone.figures, oracle.figures[:, mine])
+
+
+def test_a_rule_of_a_notebook_has_a_digest_of_its_own(assets, tmp_path, monkeypatch):
+    """A cell's text lies in linecache under a name that is no file, as IPython puts it there."""
+
+    def typed(place, threshold):
+        text = f"def features(bars, params):\n    return {threshold}\n"
+        name = f"/tmp/ipykernel_1/{place}.py"
+        monkeypatch.setitem(linecache.cache, name, (len(text), None, text.splitlines(True), name))
+        space = {}
+        exec(compile(text, name, "exec"), space)
+        pool = {"mine": replace(POOL["cash"], features=space["features"])}
+        return oracle_digest(assets, pool, COSTS, 90, 100, 16)
+
+    assert typed(1, 0.5) == typed(2, 0.5) != typed(3, 0.6)

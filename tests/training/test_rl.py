@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -396,6 +397,18 @@ def test_a_run_is_not_resumed_from_another_start(start, oracle, tmp_path):
         )
 
 
+def test_a_run_goes_on_in_another_folder_beside_copies_of_checkpoints(start, oracle, tmp_path):
+    train(start, oracle, tmp_path / "run", max_steps=1)
+    first = tmp_path / "run" / "checkpoint-1"
+    for name in ("checkpoint-1.bak", "checkpoint-best", "checkpoint-1-keep"):
+        shutil.copytree(first, tmp_path / "other" / name)
+    again = {"max_steps": 1, "resume_from_checkpoint": str(first)}
+    _, state = train(start, oracle, tmp_path / "other", **again)
+    assert state.global_step == 1
+    assert (tmp_path / "other" / "config.json").exists()
+    assert (tmp_path / "other" / "checkpoint-1-keep").exists()
+
+
 class Ask(TrainerCallback):
     """Asks for what the settings don't, and remembers what came."""
 
@@ -499,6 +512,12 @@ def test_defaults_are_the_papers(tmp_path):
 def test_wrong_settings_are_refused_in_one_sentence(tmp_path):
     with pytest.raises(ValueError, match=r"no split 'selekt'.*Did you mean 'select'"):
         rl_config(tmp_path, select_split="selekt")
+    with pytest.raises(ValueError, match="fitted on 'train' can't be chosen on 'select'"):
+        rl_config(tmp_path, fit_split="train")
+    with pytest.raises(ValueError, match="router_epochs must be a whole number of at least 1"):
+        rl_config(tmp_path, router_epochs=0)
+    with pytest.raises(ValueError, match="stage 2 has no use for dataloader_num_workers"):
+        rl_config(tmp_path, dataloader_num_workers=4)
     with pytest.raises(ValueError, match="there is nothing to train"):
         rl_config(tmp_path, train_experts=False, train_router=False)
     with pytest.raises(ValueError, match="update_every must be a whole number"):

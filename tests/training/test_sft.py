@@ -120,6 +120,34 @@ def test_adapter_and_series_learn_each_at_their_own_rate(
     )
 
 
+def test_a_checkpoint_is_not_chosen_on_days_it_was_fitted_on(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="fitted on 'train' can't be chosen on 'select'"):
+        config(tmp_path, fit_split="train")
+    config(tmp_path, fit_split="train", select_split="validation")
+
+
+def test_the_embedded_tiny_starts_this_stage_afresh_and_a_folder_goes_on() -> None:
+    assert sft_config("out").fresh_start and not sft_config("out", model="folder").fresh_start
+    assert not sft_config("out", fresh_start=False).fresh_start
+
+
+def test_a_fresh_start_forgets_what_the_adapters_learned(
+    micro_router: Make, markets: Markets, tmp_path: Path
+) -> None:
+    own = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+    ended = []
+    for amount in (0.0, 1.0):
+        router = micro_router()
+        with torch.no_grad():
+            for name, value in router.state_dict().items():
+                if "lora_" in name or name.startswith("heads."):
+                    value.add_(amount)
+        settings = config(tmp_path / str(amount), max_steps=1, fresh_start=True, **own)
+        train_sft(router, markets, settings, progress=False)
+        ended.append(router.state_dict())
+    assert all(torch.equal(value, ended[1][name]) for name, value in ended[0].items())
+
+
 def test_an_unknown_split_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no split 'fitt'.*Did you mean 'fit'"):
         config(tmp_path, fit_split="fitt")
