@@ -44,34 +44,20 @@ def _windows(
     from mmdrex.data.splits import no_window_message
     from mmdrex.data.windows import WINDOW
     from mmdrex.training.labels import class_balance, labelled_windows
-    from mmdrex.training.review import apply_review, read_review
+    from mmdrex.training.review import apply_review, matched_sentence, read_review
 
     windows = labelled_windows(assets, split, stride)
     if windows.empty:
         raise ValueError(no_window_message(WINDOW, split, data))
     if labels is not None:
         reviewed = read_review(labels, ["label"])
-        say_matches(str(labels), reviewed, [windows], f"{data} (split {split}, stride {stride})")
+        told = f"{data} (split {split}, stride {stride})"
+        print(matched_sentence(str(labels), reviewed, [windows], told))
         windows = apply_review(windows, reviewed)
     if samples is not None and samples < len(windows):
         windows = windows.sample(samples, random_state=seed).sort_index()
     print(class_balance(windows["label"]).to_string(float_format=lambda value: f"{value:.1%}"))
     return windows
-
-
-def say_matches(
-    name: str, reviewed: pd.DataFrame, windows: Sequence[pd.DataFrame], told: str
-) -> None:
-    """Print how many reviewed labels belong to windows; refuse them if none does."""
-    from mmdrex.training.review import matches
-
-    found = sum(int(matches(one, reviewed).sum()) for one in windows)
-    if not found:
-        raise ValueError(
-            f"{name}: none of its {len(reviewed)} labels belongs to a window of {told}; give the "
-            "prices and the stride that it was exported with"
-        )
-    print(f"{name}: {found} of {len(reviewed)} labels belong to windows of {told}")
 
 
 def _say_licence(data: str) -> None:

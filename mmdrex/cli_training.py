@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from typer import Option
 
-from mmdrex.cli_labels import Labels, say_matches
+from mmdrex.cli_labels import Labels
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from mmdrex.training.rl_config import RLConfig
     from mmdrex.training.sft_config import SFTConfig
 
@@ -72,8 +69,9 @@ def charts(
             print(f"{name:>31}  {figure:.4f}{goal}")
         return
     from mmdrex.training.charts import train_charts
+    from mmdrex.training.checkpoints import require_writable
 
-    _require_writable(out)
+    require_writable(out)
     train_charts(assets, out, seed=seed, init=init)
     print(f"{out / 'tiny'}: a tiny that reads charts; its adapters and heads are fresh")
 
@@ -92,7 +90,9 @@ def sft(
     ] = None,
     labels: Labels = None,
     stride: Annotated[int | None, Option(min=1, help="Bars between windows; 16.")] = None,
-    samples: Annotated[int | None, Option(min=1, help="So many windows at random; all.")] = None,
+    samples: Annotated[
+        int | None, Option(min=1, help="So many windows at random; all, for tiny 6000.")
+    ] = None,
     epochs: Annotated[float | None, Option(help="Passes over the windows; 1.")] = None,
     learning_rate: Annotated[
         float | None, Option(help="The paper's 3e-5; for tiny its own.")
@@ -114,30 +114,32 @@ def sft(
     settings = _settings(sft_config, SFTConfig, out, config, resume, own)
     start = str(out) if evaluate else settings.model
     require_there(start)
+    from mmdrex.training.checkpoints import require_checkpoint, require_writable
+
     if not evaluate:
-        _require_checkpoint(out, settings.resume_from_checkpoint)
-        _require_writable(out)
+        require_checkpoint(out, settings.resume_from_checkpoint)
+        require_writable(out)
     from mmdrex.audit.openings import OPENINGS, log_opening
     from mmdrex.router.router import Router
     from mmdrex.training.assets import training_assets
     from mmdrex.training.review import read_review
-    from mmdrex.training.sft import evaluate_sft, train_sft
+    from mmdrex.training.sft import evaluate_sft, say_matched, train_sft
 
     reviewed = None if settings.labels is None else read_review(settings.labels, ["label"])
     assets = training_assets(settings.data)
     router = Router.from_pretrained(start, seed=settings.seed)
     if reviewed is not None:
         splits = (settings.fit_split, split if evaluate else settings.select_split)
-        _require_labels(settings, reviewed, assets, router.config.lookback, splits)
+        print(say_matched(settings, reviewed, assets, router.config.lookback, splits))
     if not evaluate:
         _log_sentences()
         trainer = train_sft(router, assets, settings)
         print(f"{out}: a router after {trainer.state.global_step} steps of stage 1")
         return
+    result = evaluate_sft(router, assets, settings, split)
     if split == "test":
         times = log_opening(out, router.model)
-        print(f"the test split has been opened {times} times; {out / OPENINGS} says when")
-    result = evaluate_sft(router, assets, settings, split)
+        print(f"openings of the test split so far: {times}, listed in {out / OPENINGS}")
     print(f"{result.windows} windows, split {result.split}, seed {result.seed}; 95 % intervals")
     print(result.table().to_string(float_format=lambda value: f"{value:.3f}"))
     for name, (low, high) in list(result.intervals.items())[3:]:
@@ -163,7 +165,7 @@ def rl(
         float | None, Option(help="The paper's 3e-5; for tiny its own.")
     ] = None,
     modalities: Annotated[
-        str | None, Option(help="VTL, TL or VL; those of the router started from.")
+        str | None, Option(help="VTL or a part of it; those of the router started from.")
     ] = None,
     seed: Annotated[int | None, Option(help="Of order and draws; 42.")] = None,
     resume: Resume = False,
@@ -176,8 +178,6 @@ def rl(
     own |= {"learning_rate": learning_rate, "modalities": modalities}
     settings = _settings(rl_config, RLConfig, out, config, resume, own)
     require_there(settings.init)
-    _require_checkpoint(out, settings.resume_from_checkpoint)
-    _require_writable(out)
     from mmdrex.training.rl import run
 
     _log_sentences()
@@ -202,6 +202,8 @@ def _settings(
 
     given = {} if config is None else yaml_settings(config, kind)
     given |= {name: value for name, value in own.items() if value is not None}
+    if not str(out).strip() or str(out) == ".":
+        raise ValueError("--out must name a folder of the run's own, such as runs/sft")
     if not given.get("data"):
         where = "" if config is None else f" and {config} names no data"
         raise ValueError(f"--data is missing{where}: a folder of prices, or simulated:40")
@@ -214,46 +216,3 @@ def _settings(
 def _log_sentences() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-
-
-def _require_writable(out: Path) -> None:
-    """Refuse a folder that can't be written, before hours are spent on what goes into it."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=out, prefix=".probe"):
-            pass
-    except OSError as error:
-        in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
-        reason = "a file is in the way" if in_the_way else error.strerror
-        raise ValueError(
-            f"--out {out} can't be written ({reason}); choose another folder"
-        ) from None
-
-
-def _require_checkpoint(out: Path, asked: str | None) -> None:
-    """Refuse to go on where there is nothing to go on from, as transformers does."""
-    from mmdrex.training.checkpoints import checkpoint_asked
-
-    found = checkpoint_asked(out, asked)
-    if asked and (found is None or not found.is_dir()):
-        raise ValueError(
-            f"--resume: no whole checkpoint in {found or out}; leave it out to start a new run"
-        )
-
-
-def _require_labels(
-    settings: SFTConfig,
-    reviewed: pd.DataFrame,
-    assets: Mapping[str, pd.DataFrame],
-    lookback: int,
-    splits: tuple[str, str],
-) -> None:
-    """Refuse reviewed labels of which none belongs to a window, and print how many do."""
-    from mmdrex.training.labels import labelled_windows
-
-    windows = [
-        labelled_windows(assets, split, settings.stride, settings.window, lookback)
-        for split in splits
-    ]
-    told = f"{settings.data} (splits {' and '.join(splits)}, stride {settings.stride})"
-    say_matches(str(settings.labels), reviewed, windows, told)

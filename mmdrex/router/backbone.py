@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from safetensors import safe_open
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
 from transformers.utils import logging
+
+from mmdrex.errors import RouterError
 
 TINY = Path(__file__).parent / "checkpoints" / "tiny"
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -122,6 +125,15 @@ def load_adapters(
         adapted = PeftModel.from_pretrained(model, str(folder / names[0]), adapter_name=names[0])
         for name in names[1:]:
             adapted.load_adapter(str(folder / name), name)
+    for name in names:  # PEFT passes over keys that it does not know
+        with safe_open(folder / name / "adapter_model.safetensors", "pt") as file:
+            kept = set(file.keys())
+        wanted = get_peft_model_state_dict(adapted, adapter_name=name, save_embedding_layers=False)
+        if other := kept ^ wanted.keys():
+            raise RouterError(
+                f"{folder / name} holds other weights than its settings say: {min(other)}; save or "
+                "fetch it again"
+            )
     return adapted
 
 

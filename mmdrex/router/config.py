@@ -20,6 +20,8 @@ class MMDREXConfig(PreTrainedConfig):
         A name of ``mmdrex.router.backbone.BACKBONES``, a folder or a hub id: the frozen VLM.
     backbone_revision : str or None
         Commit of the hub repository the adapters belong to.
+    backbone_digest : str or None
+        Of the weights of a ``tiny``, which lie in the router's own folder or in the package.
     experts : list of str
         Names of the experts, in the order of the weights.
     rules : list of list of str
@@ -49,6 +51,7 @@ class MMDREXConfig(PreTrainedConfig):
 
     backbone: str = "tiny"
     backbone_revision: str | None = None
+    backbone_digest: str | None = None
     experts: list[str] = field(default_factory=lambda: list(EXPERTS))
     rules: list[list[str]] = field(default_factory=lambda: [list(r) for r in EXPERTS.values()])
     features: list[str] = field(default_factory=lambda: list(FEATURES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -129,8 +130,10 @@ class Router(nn.Module):
         if self._digests is None:
             vision = storage.weights_digest(self.backbone.model.visual.state_dict())
             whole = storage.weights_digest(self.state_dict())
-            settings = self.config.to_json_string()
-            self._digests = digest(whole, vision, settings, storage.VERSION), vision
+            settings = self.config.to_diff_dict()
+            settings.pop("backbone_digest", None)  # its weights are part of the whole
+            text = json.dumps(settings, sort_keys=True)
+            self._digests = digest(whole, vision, text, storage.VERSION), vision
         return self._digests
 
     @property

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ import torch
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from peft import LoraConfig
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
@@ -116,20 +119,75 @@ def load_router(
     if config.backbone_revision is not None:
         base["revision"] = config.backbone_revision
     inside = folder / INSIDE
-    model, tokenizer = load_backbone(config.backbone, inside if inside.is_dir() else None, **base)
-    adapters = ["router", *config.experts]
-    for adapter in adapters:
-        if not (folder / adapter / "adapter_model.safetensors").is_file():
+    _require_adapters(config, folder, name)
+    with _whole(name):
+        model, tokenizer = load_backbone(
+            config.backbone, inside if inside.is_dir() else None, **base
+        )
+        exact = model.dtype in (torch.float16, torch.float32)  # bfloat16 has rounded
+        if exact and config.backbone_digest not in (None, backbone_digest(model)):
             raise RouterError(
-                f"{name} has no {adapter}/adapter_model.safetensors; a router needs one adapter "
-                f"each for {', '.join(adapters)}"
+                f"{name} was trained on another tiny than {inside if inside.is_dir() else TINY}: "
+                f"its own belongs in {inside}; save or fetch it again"
             )
-    vlm = load_adapters(model, folder, adapters)
-    router = cls(config, processor_for(config, model, tokenizer), vlm, store)
-    _load_weights(router, folder / WEIGHTS, name)
+        vlm = load_adapters(model, folder, ["router", *config.experts])
+        router = cls(config, processor_for(config, model, tokenizer), vlm, store)
+        _load_weights(router, folder / WEIGHTS, name)
+    _require_finite(router, name)
     if experts is not None and _rules(experts) != _rules(router.rules):
         router = _begin_again(router, name, experts, seed)
     return router.to(model.device).requires_grad_(False).eval()
+
+
+def backbone_digest(model: Any) -> str:
+    """Return the digest of a backbone's weights as float16, adapters left out."""
+    base = {
+        key.removeprefix("base_model.model.").replace(".base_layer", ""): value.half()
+        for key, value in model.state_dict().items()
+        if ".lora_" not in key
+    }
+    return weights_digest(base)
+
+
+@contextmanager
+def _whole(name: str) -> Iterator[None]:
+    """Say in one line that a file of a router is cut short or does not belong to it."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (SafetensorError, RuntimeError, KeyError, TypeError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = next((line for line in lines if "mismatch" in line), (lines or ["?"])[0])
+        raise RouterError(
+            f"{name} can't be loaded: {reason}; a file is cut short or of another router, save or "
+            "fetch it again"
+        ) from error
+
+
+def _require_adapters(config: MMDREXConfig, folder: Path, name: str) -> None:
+    """Refuse a folder whose adapters are missing or of other layers than its settings say."""
+    adapters = ["router", *config.experts]
+    for adapter in adapters:
+        path = folder / adapter / "adapter_model.safetensors"
+        settings = folder / adapter / "adapter_config.json"
+        if not path.is_file() or not settings.is_file():
+            what = settings if path.is_file() else path
+            raise RouterError(
+                f"{name} has no {adapter}/{what.name}; a router needs one adapter each for "
+                f"{', '.join(adapters)}"
+            )
+        try:
+            json.loads(settings.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RouterError(f"{settings} is damaged ({error}); save or fetch it again") from None
+
+
+def _require_finite(router: Router, name: str) -> None:
+    """Refuse adapters whose keys PEFT passed over, or whose weights are no numbers."""
+    for key, value in router.named_parameters():
+        if ("lora_" in key or not key.startswith("vlm.")) and not bool(value.isfinite().all()):
+            raise RouterError(f"{name} holds {key}, which is not finite; save or fetch it again")
 
 
 def _rules(experts: Mapping[str, Sequence[str]]) -> list[tuple[str, list[str]]]:
@@ -187,15 +245,44 @@ def _find(name: str, hub: dict[str, Any]) -> tuple[Path | None, MMDREXConfig]:
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
         reason = str(error).strip().splitlines()[0]
         raise RouterError(f"no router or backbone can be loaded from {name!r}: {reason}") from error
+    if not isinstance(record, dict):
+        raise RouterError(f"config.json of {name!r} holds no settings; save or fetch it again")
     kind = record.get("model_type")
+    if kind is None:
+        raise RouterError(
+            f"{name!r} holds no config.json of a model; give a saved router or a Qwen2.5-VL"
+        )
     if kind not in ("mmdrex", "qwen2_5_vl"):
         raise RouterError(
             f"{name!r} is a model of type {kind!r}; give a saved router or a Qwen2.5-VL"
         )
     if kind != "mmdrex":
         return None, MMDREXConfig(backbone=name)
-    config = MMDREXConfig.from_dict(record)
+    config = _config(record, name)
     return (path if path.exists() else Path(snapshot_download(name, **hub))), config
+
+
+def _config(record: dict[str, Any], name: str) -> MMDREXConfig:
+    """Return the settings of a router; refuse those that no version has written."""
+    try:
+        config = MMDREXConfig.from_dict(record)
+        fits = (
+            len(config.experts) == len(config.rules)
+            and all(isinstance(rule, str) for rules in config.rules for rule in rules)
+            and all(isinstance(one, int) for one in (config.lookback, config.patch))
+            and isinstance(config.lora_layers, int | None)
+            and isinstance(config.training, dict)
+            and isinstance(config.trained, dict)
+        )
+    except (TypeError, ValueError, AttributeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise RouterError(f"config.json of {name!r} is damaged: {reason}") from error
+    if not fits:
+        raise RouterError(
+            f"config.json of {name!r} is damaged: experts, rules, lookback, patch, lora_layers, "
+            "trained or training are not as they are saved; save or fetch it again"
+        )
+    return config
 
 
 def _check(config: MMDREXConfig, name: str) -> None:
@@ -362,6 +449,8 @@ def write_router(router: Router, folder: Path, half: bool = False, base: bool = 
     own = source.is_dir() and source.resolve() != (TINY / INSIDE).resolve()
     if base and router.config.backbone == "tiny" and own:
         shutil.copytree(source, folder / INSIDE, dirs_exist_ok=True)  # left by a run cut short
+    if router.config.backbone == "tiny":
+        router.config.backbone_digest = backbone_digest(router.backbone)
     for lora in router.vlm.peft_config.values():
         lora.base_model_name_or_path = router.config.backbone  # not the folder it came from
     # The vocabulary never changes: PEFT need not look for the base's to compare.

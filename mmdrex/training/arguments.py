@@ -7,9 +7,12 @@ told apart.
 from __future__ import annotations
 
 import json
+import math
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import MISSING
+from enum import Enum
 from numbers import Real
 from pathlib import Path
 from types import UnionType
@@ -17,9 +20,38 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
+from transformers.integrations.integration_utils import get_reporting_integration_callbacks
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType
+from transformers.training_args import OptimizerNames
 
 from strategies.rule import did_you_mean
 
+# Least and largest value that a setting may have; beyond them a run ends late or learns nothing.
+BOUNDS: dict[str, tuple[float, float]] = {
+    "learning_rate": (0.0, sys.float_info.max),
+    "heads_learning_rate": (0.0, sys.float_info.max),
+    "series_learning_rate": (0.0, sys.float_info.max),
+    "weight_decay": (0.0, sys.float_info.max),
+    "max_grad_norm": (0.0, math.inf),
+    "seed": (0, 2**32 - 1),
+    "samples": (1, math.inf),
+    "select_samples": (1, math.inf),
+    "per_device_train_batch_size": (1, math.inf),
+    "per_device_eval_batch_size": (1, math.inf),
+    "anonymous": (0.0, 1.0),
+    "text_weight": (0.0, math.inf),
+    "gamma": (0.0, 1.0),
+    "gae_lambda": (0.0, 1.0),
+    "clip_epsilon": (0.0, math.inf),
+    "trunk_gigabytes": (0.0, math.inf),
+}
+CHOICES: dict[str, type[Enum]] = {
+    "lr_scheduler_type": SchedulerType,
+    "optim": OptimizerNames,
+    "save_strategy": SaveStrategy,
+    "eval_strategy": IntervalStrategy,
+    "logging_strategy": IntervalStrategy,
+}
 WANTED = {
     bool: "true or false",
     int: "a whole number",
@@ -49,6 +81,7 @@ def given_settings(arguments: Sequence[str], kind: type[TrainingArguments]) -> d
         given = yaml_settings(Path(arguments[0]), kind)
     else:
         parser = HfArgumentParser(kind)  # type: ignore[arg-type]  # its stub wants an own type
+        parser.usage = f"{kind.__name__} settings: a YAML file, or --output_dir DIR --data DATA ..."
         parser.set_defaults(**dict.fromkeys(kind.__dataclass_fields__, MISSING))
         found = vars(parser.parse_args(list(arguments)))
         given = {name: value for name, value in found.items() if value is not MISSING}
@@ -83,11 +116,39 @@ def checked_settings(given: Mapping[str, Any], kind: type[TrainingArguments]) ->
     for name in given:
         if name not in fields:
             raise ValueError(f"no setting {name!r}.{did_you_mean(str(name), fields)}")
-    return {
+    wanted = {
         name: _as_wanted(name, value, types[name])
         for name, value in given.items()
         if value is not None
     }
+    for name, value in wanted.items():
+        _require_usable(name, value)
+    return wanted
+
+
+def _require_usable(name: str, value: Any) -> None:
+    """Refuse a number out of bounds and a word that is none of the choices."""
+    low, high = BOUNDS.get(name, (-math.inf, math.inf))
+    if isinstance(value, int | float) and not isinstance(value, bool) and not low <= value <= high:
+        bounds = f"at least {low:g}" if high > 1e9 else f"from {low:g} to {high:g}"
+        raise ValueError(f"{name} must be a number {bounds}, not {value}")
+    if name in CHOICES and isinstance(value, str):
+        words = [str(one.value) for one in CHOICES[name]]
+        if value not in words:
+            raise ValueError(f"no {name} {value!r}.{did_you_mean(value, words)}")
+
+
+def require_reporters(names: Any) -> None:
+    """Refuse a tracker of ``report_to`` that is not installed, before anything is computed."""
+    try:
+        for callback in get_reporting_integration_callbacks(names):
+            callback()
+    except (RuntimeError, ImportError) as error:
+        asked = ", ".join([names] if isinstance(names, str) else names)
+        raise ValueError(
+            f"report_to: {asked} can't be used ({str(error).splitlines()[0]}); pip install it, or "
+            "report_to: none"
+        ) from None
 
 
 def _as_wanted(name: str, given: Any, wanted: Any) -> Any:
@@ -124,4 +185,6 @@ def backbone_of(model: str) -> str:
     path = Path(model) / "config.json"
     if not path.is_file():
         return model
-    return str(json.loads(path.read_text(encoding="utf-8")).get("backbone", model))
+    with suppress(ValueError, AttributeError):  # a damaged file is named when the router is loaded
+        return str(json.loads(path.read_text(encoding="utf-8")).get("backbone", model))
+    return model

@@ -67,6 +67,8 @@ def load_folder(folder: str | Path) -> dict[str, pd.DataFrame]:
     if not place.is_dir():
         beside = place.parent.iterdir() if place.parent.is_dir() else ()
         known = [f"simulated:{place.name.partition(':')[2]}", *map(str, beside)]
+        if str(folder) in known:
+            raise BarsError(f"{folder} is no folder; here real prices are wanted, in a folder")
         raise BarsError(
             f"no folder or file {folder}; give one that holds prices, or simulated:40."
             f"{did_you_mean(str(folder), known)}"

@@ -40,6 +40,8 @@ def centre(router: Router, trunks: Trunks, rows: Rows, config: RLConfig) -> None
     plain = functional.layer_norm(states.float(), norm.normalized_shape, eps=norm.eps)
     mean = plain.mean(dim=0)
     spread = (plain - mean).square().mean().sqrt()
+    if spread == 0.0:  # of one window there is none
+        return
     norm.weight.fill_(float(1.0 / spread))
     norm.bias.copy_(-mean / spread)
     router.refresh()

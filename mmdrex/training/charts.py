@@ -88,6 +88,11 @@ def train_charts(
     vision = vision or VisionConfig(seed=seed)
     language = language or replace(LanguageConfig() if init is None else GO_ON, seed=seed)
     seen = {symbol: bars for symbol, bars in assets.items() if symbol not in HELD_OUT}
+    if not seen or not len(chart_windows(seen, "train")):
+        raise ValueError(
+            "no window of the training split in these prices, assets held out for the examination "
+            "left aside; give prices of earlier or more years"
+        )
     markets = {**seen, **simulated_markets(SIMULATED, FIRST_SEED)}
     out.mkdir(parents=True, exist_ok=True)
 

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainingArguments
 
 from mmdrex.data.files import replacing
+from mmdrex.errors import LossError
 from mmdrex.router import storage
 from mmdrex.router.config import MMDREXConfig
 from mmdrex.router.router import ADAPTER, Router
@@ -63,13 +64,40 @@ def checkpoint_asked(out: Path, asked: str | None) -> Path | None:
     if asked or found is None:
         return found
     raise ValueError(
-        f"{found} is of an earlier run; add --resume to go on from there, or choose another folder"
+        f"{found} is of an earlier run; go on from there with --resume (resume_from_checkpoint: "
+        "true), or choose another folder"
     )
+
+
+def require_checkpoint(out: Path, asked: str | None) -> None:
+    """Refuse to go on where there is nothing to go on from, as transformers does."""
+    found = checkpoint_asked(out, asked)
+    if asked and (found is None or not found.is_dir()):
+        raise ValueError(
+            f"--resume: no whole checkpoint in {found or out}; leave it out to start a new run"
+        )
+
+
+def require_writable(out: Path) -> None:
+    """Refuse a folder that can't be written, before hours are spent on what goes into it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=out, prefix=".probe"):
+            pass
+    except OSError as error:
+        in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
+        reason = "a file is in the way" if in_the_way else error.strerror
+        raise ValueError(
+            f"--out {out} can't be written ({reason}); choose another folder"
+        ) from None
 
 
 def same_run(checkpoint: Path, stage: str, record: Mapping[str, Any]) -> None:
     """Refuse to go on with other data or settings than the checkpoint was made with."""
-    kept = MMDREXConfig.from_pretrained(checkpoint).training.get(stage, {})
+    training = MMDREXConfig.from_pretrained(checkpoint).training
+    if stage not in training:
+        raise ValueError(f"{checkpoint} is no checkpoint of {stage}; choose another folder")
+    kept = training[stage]
     other = [name for name, value in record.items() if kept.get(name) != value]
     if other:
         told = ", ".join(f"{name} (was {kept.get(name)}, is {record[name]})" for name in other)
@@ -118,6 +146,22 @@ def load_weights(router: Router, folder: Path) -> None:
         set_peft_model_state_dict(router.vlm, state, adapter)
     router.load_state_dict(load_file(folder / storage.WEIGHTS), strict=False)
     router.refresh()
+
+
+def require_finite(router: Router, step: int) -> None:
+    """Refuse to keep a router whose weights are no numbers.
+
+    Raises
+    ------
+    LossError
+        Naming the first of them.
+    """
+    for name, value in router.named_parameters():
+        if not bool(torch.isfinite(value).all()):
+            raise LossError(
+                f"{name} is not finite after step {step}: nothing of it is kept. A smaller "
+                "learning rate or max_grad_norm helps, or float32 in place of bf16"
+            )
 
 
 def write_final(router: Router, out: Path) -> None:

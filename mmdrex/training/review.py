@@ -102,10 +102,16 @@ def read_review(path: str | Path, columns: Sequence[str] = KEY) -> pd.DataFrame:
     except ValueError as error:  # pandas has many, all of this kind
         raise ValueError(f"{path} is no CSV of labels: {error}") from None
     _require(table, [*KEY, *columns], str(path))
-    try:
-        table = table.assign(time=pd.to_datetime(table["time"]))
-    except ValueError as error:
-        raise ValueError(f"{path}: a time is no date such as 2017-01-31: {error}") from None
+    for name in [name for name in ("time", "until") if name in table]:
+        days = pd.to_datetime(table[name], format="ISO8601", errors="coerce")
+        if days.isna().any():
+            row = int(days.isna().to_numpy().argmax())
+            given = table[name].fillna("").iloc[row]
+            raise ValueError(
+                f"{path}, row {row + 2}: {name} is {given!r}, not a day such as 2017-01-31; keep "
+                "the column as it was exported (a spreadsheet may have changed it)"
+            )
+        table[name] = days
     _once(table, str(path))
     return table
 
@@ -197,6 +203,19 @@ def matches(windows: pd.DataFrame, reviewed: pd.DataFrame) -> NDArray[np.bool_]:
     """Return which windows have a reviewed label, (N,)."""
     known = set(zip(reviewed["symbol"], reviewed["time"], strict=True))
     return np.array([key in known for key in zip(windows["symbol"], windows["time"], strict=True)])
+
+
+def matched_sentence(
+    name: str, reviewed: pd.DataFrame, windows: Sequence[pd.DataFrame], told: str
+) -> str:
+    """Return how many reviewed labels belong to windows as a sentence; refuse them if none does."""
+    found = sum(int(matches(one, reviewed).sum()) for one in windows)
+    if not found:
+        raise ValueError(
+            f"{name}: none of its {len(reviewed)} labels belongs to a window of {told}; give the "
+            "prices and the stride that it was exported with"
+        )
+    return f"{name}: {found} of {len(reviewed)} labels belong to windows of {told}"
 
 
 def _votes(base: pd.DataFrame, review: pd.DataFrame, who: str) -> pd.Series:

@@ -36,7 +36,7 @@ from mmdrex.data.windows import first_decision
 from mmdrex.errors import one_line
 from mmdrex.observation.observation import Observer
 from mmdrex.router.router import Router
-from mmdrex.router.storage import weights_digest
+from mmdrex.router.storage import require_there, weights_digest
 from mmdrex.training.arguments import given_settings
 from mmdrex.training.assets import training_assets
 from mmdrex.training.centring import centre
@@ -44,6 +44,9 @@ from mmdrex.training.checkpoints import (
     checkpoint_asked,
     load_weights,
     push,
+    require_checkpoint,
+    require_finite,
+    require_writable,
     same_run,
     seen_dates,
     write_final,
@@ -246,6 +249,7 @@ def _finish(trade: Trade, state: TrainerState, record: dict[str, Any]) -> None:
     router.config.training[STAGE] = {**record, **ended}
     router.refresh()
     if config.should_save:
+        require_finite(router, state.global_step)
         write_final(router, out)
         if config.push_to_hub:
             push(router, config)
@@ -287,6 +291,10 @@ def run(
     """Train as the settings say: load router and prices, build the oracle, loop."""
     if not config.data:
         raise ValueError("data is missing: a folder of CSV prices, or simulated:COUNT")
+    out = Path(str(config.output_dir))
+    require_checkpoint(out, config.resume_from_checkpoint)
+    require_writable(out)
+    require_there(config.init)
     router = Router.from_pretrained(config.init, seed=config.seed)
     missing = [rule for rules in router.rules.values() for rule in rules if rule not in POOL]
     if missing:

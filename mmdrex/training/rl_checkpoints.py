@@ -23,6 +23,7 @@ from mmdrex.training.checkpoints import (
     code_version,
     disk_errors,
     load_weights,
+    require_finite,
 )
 from mmdrex.training.episodes import Rows, Schedule
 from mmdrex.training.learner import Learner
@@ -82,6 +83,7 @@ def save(
     out: Path, router: Router, learner: Learner, state: TrainerState, limit: int | None
 ) -> None:
     """Write a checkpoint aside and rename it; drop old ones, but never the best."""
+    require_finite(router, state.global_step)
     with disk_errors(out), replacing(out / f"checkpoint-{state.global_step}") as aside:
         aside.mkdir()
         router.refresh()

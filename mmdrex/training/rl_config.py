@@ -12,7 +12,7 @@ from transformers import TrainingArguments
 
 from mmdrex.data.costs import COSTS
 from mmdrex.data.splits import SPLITS, require_apart
-from mmdrex.training.arguments import backbone_of, checked_settings
+from mmdrex.training.arguments import backbone_of, checked_settings, require_reporters
 from mmdrex.training.oracle import STRIDE
 from strategies.rule import did_you_mean
 
@@ -89,7 +89,8 @@ class RLConfig(TrainingArguments):
         default="paper", metadata={"help": "Costs that rewards are net of; the paper's are zero."}
     )
     fit_split: str = field(
-        default="fit", metadata={"help": "Split trained on; the paper's 60 % less its last year."}
+        default="fit",
+        metadata={"help": "Split trained on; the paper's 60 percent less its last year."},
     )
     select_split: str = field(
         default="select",
@@ -143,7 +144,9 @@ class RLConfig(TrainingArguments):
     )
     modalities: str | None = field(
         default=None,
-        metadata={"help": "Ablation: VTL, TL or VL; None: those of the router started from."},
+        metadata={
+            "help": "Ablation: VTL, TL, VL or another part; None: those of the router started from."
+        },
     )
     fresh_start: bool = field(
         default=False,
@@ -221,6 +224,9 @@ class RLConfig(TrainingArguments):
                     f"no split {getattr(self, name)!r}; there are {', '.join(SPLITS)}."
                     + did_you_mean(getattr(self, name), SPLITS)
                 )
+        require_reporters(self.report_to)
+        if self.max_steps != -1 and self.max_steps < 1:
+            raise ValueError(f"max_steps must be at least 1, or -1 for all, not {self.max_steps}")
         require_apart(self.fit_split, self.select_split)
         if self.costs not in COSTS:
             raise ValueError(

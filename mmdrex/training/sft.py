@@ -27,7 +27,7 @@ from mmdrex.data.splits import asset_class, no_window_message
 from mmdrex.errors import one_line
 from mmdrex.router.cache import digest
 from mmdrex.router.router import ADAPTER, Router
-from mmdrex.router.storage import weights_digest
+from mmdrex.router.storage import require_there, weights_digest
 from mmdrex.router.vocabulary import LABELS
 from mmdrex.training.answers import AnswerModel, Answers
 from mmdrex.training.arguments import given_settings
@@ -37,6 +37,9 @@ from mmdrex.training.checkpoints import (
     code_version,
     copy_adapter,
     push,
+    require_checkpoint,
+    require_finite,
+    require_writable,
     same_run,
     seen_dates,
     write_final,
@@ -45,7 +48,7 @@ from mmdrex.training.fresh import forget
 from mmdrex.training.fusing import fuse
 from mmdrex.training.history import earlier_runs
 from mmdrex.training.labels import class_balance, labelled_windows
-from mmdrex.training.review import apply_review, matches, read_review
+from mmdrex.training.review import apply_review, matched_sentence, matches, read_review
 from mmdrex.training.seeing import see
 from mmdrex.training.sft_config import SFTConfig, sft_config
 from mmdrex.training.sft_data import Sample, trend_samples
@@ -145,7 +148,10 @@ def train_sft(
         folder = None if config.vision_folder is None else Path(config.vision_folder)
         step = config.train_batch_size * config.world_size
         if len(fit) < step:
-            raise ValueError(f"{len(fit)} windows are fewer than the {step} of a step; add prices")
+            raise ValueError(
+                f"{len(fit)} windows are fewer than the {step} of a step; give more prices or "
+                "samples, or a smaller per_device_train_batch_size"
+            )
         charts = [
             see(router, [one.observation for one in part], folder, progress)
             for part in (fit, select)
@@ -176,6 +182,7 @@ def train_sft(
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     finish(router, fit, trainer)
     if config.should_save:
+        require_finite(router, trainer.state.global_step)
         write_final(router, out)
     if config.push_to_hub and config.should_save:
         push(router, config)
@@ -261,8 +268,32 @@ def run(
     """
     if not config.data:
         raise ValueError("data is missing: a folder of prices (CSV), or simulated:40")
+    out = Path(str(config.output_dir))
+    require_checkpoint(out, config.resume_from_checkpoint)
+    require_writable(out)
+    require_there(config.model)
+    reviewed = None if config.labels is None else read_review(config.labels, ["label"])
+    assets = training_assets(config.data)
     router = Router.from_pretrained(config.model, seed=config.seed)
-    return train_sft(router, training_assets(config.data), config, progress, callbacks)
+    if reviewed is not None:
+        splits = (config.fit_split, config.select_split)
+        log.info(say_matched(config, reviewed, assets, router.config.lookback, splits))
+    return train_sft(router, assets, config, progress, callbacks)
+
+
+def say_matched(
+    config: SFTConfig,
+    reviewed: pd.DataFrame,
+    assets: Mapping[str, pd.DataFrame],
+    lookback: int,
+    splits: Sequence[str],
+) -> str:
+    """Return a sentence on how many reviewed labels belong to windows; refuse them if none does."""
+    windows = [
+        labelled_windows(assets, split, config.stride, config.window, lookback) for split in splits
+    ]
+    told = f"{config.data} (splits {' and '.join(splits)}, stride {config.stride})"
+    return matched_sentence(str(config.labels), reviewed, windows, told)
 
 
 def main(arguments: list[str] | None = None) -> None:

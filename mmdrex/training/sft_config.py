@@ -10,7 +10,7 @@ import torch
 from transformers import TrainingArguments
 
 from mmdrex.data.splits import SPLITS, require_apart
-from mmdrex.training.arguments import backbone_of, checked_settings
+from mmdrex.training.arguments import backbone_of, checked_settings, require_reporters
 from mmdrex.training.labels import STRIDE
 from mmdrex.training.sft_data import ANONYMOUS
 from strategies.rule import did_you_mean
@@ -26,6 +26,9 @@ TINY: dict[str, Any] = {
     "samples": 6000,
     "bf16": True,
 }
+# Settings of ``TrainingArguments`` that would break this stage.
+UNUSED = ("label_smoothing_factor", "neftune_noise_alpha", "remove_unused_columns")
+METRICS = ("label_loss", "loss", "accuracy", "balanced_accuracy")  # of `select`
 
 
 @dataclass
@@ -60,7 +63,7 @@ class SFTConfig(TrainingArguments):
     )
     fit_split: str = field(
         default="fit",
-        metadata={"help": "Split trained on; the paper's 60 % less its last year."},
+        metadata={"help": "Split trained on; the paper's 60 percent less its last year."},
     )
     select_split: str = field(
         default="select",
@@ -141,6 +144,14 @@ class SFTConfig(TrainingArguments):
 
     def __post_init__(self) -> None:
         """Check what no run could use."""
+        saved, scored = (
+            str(getattr(when, "value", when)) for when in (self.save_strategy, self.eval_strategy)
+        )
+        if self.load_best_model_at_end and saved != scored and saved != "best":
+            raise ValueError(
+                "the best checkpoint is one that was scored: save_strategy and eval_strategy must "
+                f"be the same, not {saved} and {scored}; or set load_best_model_at_end: false"
+            )
         super().__post_init__()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
         # Started plainly it takes one GPU, as stage 2 does; no DataParallel.
         self._n_gpu = min(self.n_gpu, 1)
@@ -151,6 +162,18 @@ class SFTConfig(TrainingArguments):
                     f"no split {getattr(self, name)!r}; there are {', '.join(SPLITS)}."
                     + did_you_mean(getattr(self, name), SPLITS)
                 )
+        require_reporters(self.report_to)
+        unused = [name for name in UNUSED if getattr(self, name)]
+        if unused:
+            raise ValueError(f"stage 1 has no use for {', '.join(unused)}; leave them out")
+        if self.num_train_epochs <= 0.0 and self.max_steps < 1:
+            raise ValueError(f"num_train_epochs must be above 0, not {self.num_train_epochs}")
+        metric = str(self.metric_for_best_model).removeprefix("eval_")
+        if self.load_best_model_at_end and metric not in METRICS:
+            raise ValueError(
+                f"no metric_for_best_model {metric!r}; there are {', '.join(METRICS)}."
+                + did_you_mean(metric, METRICS)
+            )
         require_apart(self.fit_split, self.select_split)
         if self.stride < 1 or self.window < 1:
             raise ValueError(
@@ -175,6 +198,8 @@ def sft_config(out: str | Path, **settings: Any) -> SFTConfig:
     """
     given = checked_settings(settings, SFTConfig)
     own = dict(TINY) if backbone_of(given.get("model", "tiny")) == "tiny" else {}
+    if given.get("fp16"):
+        own.pop("bf16", None)
     if given.get("model", "tiny") == "tiny":
         own["fresh_start"] = True  # what is embedded has been through this stage
     if "learning_rate" in given:

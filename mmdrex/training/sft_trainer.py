@@ -19,7 +19,7 @@ from mmdrex.errors import LossError
 from mmdrex.router import storage
 from mmdrex.training import run_states
 from mmdrex.training.answers import AnswerModel, Answers, Collator
-from mmdrex.training.checkpoints import disk_errors, keep_batch, load_weights
+from mmdrex.training.checkpoints import disk_errors, keep_batch, load_weights, require_finite
 from mmdrex.training.sft_config import SFTConfig
 from mmdrex.training.trend_scores import balanced_accuracy, confusion_matrix
 
@@ -154,6 +154,7 @@ class SFTTrainer(Trainer):
             storage.write_router(self.router, folder)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        require_finite(self.router, self.state.global_step)
         with disk_errors(Path(str(self.args.output_dir))):
             super()._save_checkpoint(model, trial)
 

@@ -92,7 +92,7 @@ def test_a_run_beside_an_earlier_one_is_refused_before_a_router_is_loaded(call, 
     Path("out/checkpoint-4").mkdir(parents=True)
     Path("out/checkpoint-4/trainer_state.json").write_text("{}")
     result = call("train", stage, "--data", "simulated:1", "--out", "out")
-    refused(result, "is of an earlier run; add --resume")
+    refused(result, "is of an earlier run; go on from there with --resume")
 
 
 @pytest.mark.parametrize("stage", ["sft", "rl"])
@@ -105,7 +105,7 @@ def test_a_folder_that_can_not_be_written_is_told_at_the_start(call, silent, mon
     def read_only(*_, **__):  # as root nothing is read-only
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("mmdrex.cli_training.NamedTemporaryFile", read_only)
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", read_only)
     result = call("train", stage, "--data", "simulated:1", "--out", "out")
     refused(result, "--out out can't be written (Permission denied)")
 
