@@ -85,8 +85,10 @@ def label_export(
 ) -> None:
     """Write charts and labels for people to review."""
     from mmdrex.training.assets import training_assets
+    from mmdrex.training.checkpoints import require_writable
     from mmdrex.training.review import export_review
 
+    require_writable(out)
     assets = training_assets(data)
     windows = _windows(assets, data, split, stride, samples, seed)
     path = export_review(assets, windows, out, progress=True)
@@ -171,6 +173,7 @@ def label_samples(
     from mmdrex.router.backbone import BACKBONES, TINY
     from mmdrex.router.processor import MMDREXProcessor
     from mmdrex.training.assets import training_assets
+    from mmdrex.training.checkpoints import require_writable
     from mmdrex.training.rl_config import MODALITIES
     from mmdrex.training.sft_data import to_dataset, trend_samples, write_jsonl
     from strategies.rule import did_you_mean
@@ -179,6 +182,7 @@ def label_samples(
         raise ValueError(f"no model {model!r}.{did_you_mean(model, BACKBONES)}")
     if modalities not in MODALITIES:
         raise ValueError(f"modalities are one of {', '.join(MODALITIES)}, not {modalities!r}")
+    require_writable(out)
     assets = training_assets(data)
     windows = _windows(assets, data, split, stride, samples, seed, labels)
     made = trend_samples(assets, windows, seed=seed)

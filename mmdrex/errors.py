@@ -44,6 +44,8 @@ def one_line() -> Iterator[None]:
     except OSError as error:
         named = f": {error.filename}" if error.filename else ""
         fail(f"{error.strerror}{named}" if error.strerror else str(error))
+    except SyntaxError as error:  # in a file of the user's own
+        fail(f"{error.filename}, line {error.lineno}: {error.msg}")
     except (ValueError, ImportError, BudgetError) as error:
         fail(str(error))
     except KeyboardInterrupt:

@@ -33,7 +33,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "series_learning_rate": (0.0, sys.float_info.max),
     "weight_decay": (0.0, sys.float_info.max),
     "max_grad_norm": (0.0, math.inf),
-    "seed": (0, 2**32 - 1),
+    "seed": (0, math.inf),
     "samples": (1, math.inf),
     "select_samples": (1, math.inf),
     "per_device_train_batch_size": (1, math.inf),

@@ -216,6 +216,12 @@ def test_stage_0_writes_a_router_that_loads_and_takes_up_an_earlier_tower(tmp_pa
     assert (tmp_path / "tiny" / "backbone" / "model.safetensors").is_file()
 
 
+def test_prices_without_a_window_of_the_training_split_are_refused(tmp_path: Path, market):
+    for assets in ({"short": market.iloc[:30]}, {HELD_OUT[0]: market}, {}):
+        with pytest.raises(ValueError, match="no window of the training split in these prices"):
+            train_charts(assets, tmp_path, progress=False)
+
+
 def test_stage_0_goes_on_with_windows_of_another_seed_only(tmp_path: Path, market):
     with pytest.raises(ValueError, match=r"tiny has seen the windows of seed 42; .*--seed 43"):
         train_charts({"market": market}, tmp_path, progress=False, init="tiny")

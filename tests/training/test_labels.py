@@ -203,6 +203,10 @@ def test_missing_columns_are_named_with_their_file(exported: Path, tmp_path: Pat
         read_review(bad, COLUMNS)
     with pytest.raises(ValueError, match="no column 'label' in the exported labels"):
         import_review(table.drop(columns="label"), {"ann": table})
+    table["time"] = table["time"].dt.strftime("%d.%m.%Y")
+    table.to_csv(tmp_path / "sheet.csv", index=False)
+    with pytest.raises(ValueError, match=r"sheet\.csv, row 2: time is '.*', not a day such as"):
+        read_review(tmp_path / "sheet.csv")
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(ValueError, match=r"empty\.csv is no CSV of labels"):
         read_review(tmp_path / "empty.csv")

@@ -409,6 +409,20 @@ def test_a_run_goes_on_in_another_folder_beside_copies_of_checkpoints(start, ora
     assert (tmp_path / "other" / "checkpoint-1-keep").exists()
 
 
+def test_a_router_of_no_numbers_is_not_kept(start, oracle, tmp_path, monkeypatch):
+    step = torch.optim.AdamW.step
+
+    def broken(optimizer, *given, **named):
+        step(optimizer, *given, **named)
+        with torch.no_grad():
+            optimizer.param_groups[0]["params"][0].fill_(torch.nan)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", broken)
+    with pytest.raises(LossError, match=r"is not finite after step 1|the loss is nan"):
+        train(start, oracle, tmp_path, max_steps=1, ppo_epochs=1, router_epochs=1)
+    assert not (tmp_path / "config.json").exists() and not list(tmp_path.glob("checkpoint-*"))
+
+
 class Ask(TrainerCallback):
     """Asks for what the settings don't, and remembers what came."""
 
