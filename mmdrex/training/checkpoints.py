@@ -79,11 +79,17 @@ def require_checkpoint(out: Path, asked: str | None) -> None:
 
 
 def require_writable(out: Path) -> None:
-    """Refuse a folder that can't be written, before hours are spent on what goes into it."""
+    """Refuse a folder that can't be written, before hours are spent on what goes into it.
+
+    A folder made to try is taken away again: what is refused later leaves none.
+    """
+    made = [path for path in (out, *out.parents) if not path.exists()]
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=out, prefix=".probe"):
             pass
+        for path in made:
+            path.rmdir()
     except OSError as error:
         in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
         reason = "a file is in the way" if in_the_way else error.strerror

@@ -293,7 +293,8 @@ def run(
         raise ValueError("data is missing: a folder of CSV prices, or simulated:COUNT")
     out = Path(str(config.output_dir))
     require_checkpoint(out, config.resume_from_checkpoint)
-    require_writable(out)
+    if config.should_save:
+        require_writable(out)
     require_there(config.init)
     router = Router.from_pretrained(config.init, seed=config.seed)
     missing = [rule for rules in router.rules.values() for rule in rules if rule not in POOL]

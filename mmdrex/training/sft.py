@@ -270,7 +270,8 @@ def run(
         raise ValueError("data is missing: a folder of prices (CSV), or simulated:40")
     out = Path(str(config.output_dir))
     require_checkpoint(out, config.resume_from_checkpoint)
-    require_writable(out)
+    if config.should_save:
+        require_writable(out)
     require_there(config.model)
     reviewed = None if config.labels is None else read_review(config.labels, ["label"])
     assets = training_assets(config.data)
