@@ -30,14 +30,14 @@ def python(code, cwd=ROOT, path=ROOT):
 
 
 def seconds(*command):
-    """Return the processor time of a process, the least of three runs.
+    """Return the processor time of a process, the least of six runs.
 
     Not the wall time: on a machine with other work that says how long the process waited.
     """
     code = (
         "import os, subprocess\n"
         "spent = []\n"
-        "for _ in range(3):\n"
+        "for _ in range(6):\n"
         "    before = os.times()\n"
         f"    subprocess.run({list(command)!r}, check=True, capture_output=True)\n"
         "    after = os.times()\n"
