@@ -120,43 +120,51 @@ def load_router(
         base["revision"] = config.backbone_revision
     inside = folder / INSIDE
     _require_adapters(config, folder, name)
-    with _whole(name):
+    with _whole(name, SafetensorError, RuntimeError):
         model, tokenizer = load_backbone(
             config.backbone, inside if inside.is_dir() else None, **base
         )
-        exact = model.dtype in (torch.float16, torch.float32)  # bfloat16 has rounded
-        if exact and config.backbone_digest not in (None, backbone_digest(model)):
+    if config.backbone_digest is not None:
+        found = backbone_digest(model)
+        if found not in (None, config.backbone_digest):
             raise RouterError(
                 f"{name} was trained on another tiny than {inside if inside.is_dir() else TINY}: "
                 f"its own belongs in {inside}; save or fetch it again"
             )
+    with _whole(name, SafetensorError, RuntimeError, KeyError, TypeError):
         vlm = load_adapters(model, folder, ["router", *config.experts])
         router = cls(config, processor_for(config, model, tokenizer), vlm, store)
         _load_weights(router, folder / WEIGHTS, name)
-    _require_finite(router, name)
+    if (key := not_finite(router)) is not None:
+        raise RouterError(f"{name} holds {key}, which is not finite; save or fetch it again")
     if experts is not None and _rules(experts) != _rules(router.rules):
         router = _begin_again(router, name, experts, seed)
     return router.to(model.device).requires_grad_(False).eval()
 
 
-def backbone_digest(model: Any) -> str:
-    """Return the digest of a backbone's weights as float16, adapters left out."""
+def backbone_digest(model: Any) -> str | None:
+    """Return the digest of a backbone's weights as float16, adapters left out.
+
+    None where they were rounded to something else: bfloat16, or quantised.
+    """
     base = {
-        key.removeprefix("base_model.model.").replace(".base_layer", ""): value.half()
+        key.replace(".base_layer", ""): value
         for key, value in model.state_dict().items()
         if ".lora_" not in key
     }
-    return weights_digest(base)
+    if any(value.dtype not in (torch.float16, torch.float32) for value in base.values()):
+        return None
+    return weights_digest({key: value.half() for key, value in base.items()})
 
 
 @contextmanager
-def _whole(name: str) -> Iterator[None]:
+def _whole(name: str, *kinds: type[Exception]) -> Iterator[None]:
     """Say in one line that a file of a router is cut short or does not belong to it."""
     try:
         yield
     except torch.OutOfMemoryError:
         raise
-    except (SafetensorError, RuntimeError, KeyError, TypeError) as error:
+    except kinds as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = next((line for line in lines if "mismatch" in line), (lines or ["?"])[0])
         raise RouterError(
@@ -166,7 +174,7 @@ def _whole(name: str) -> Iterator[None]:
 
 
 def _require_adapters(config: MMDREXConfig, folder: Path, name: str) -> None:
-    """Refuse a folder whose adapters are missing or of other layers than its settings say."""
+    """Refuse a folder that lacks an adapter, or whose adapter's settings are no JSON."""
     adapters = ["router", *config.experts]
     for adapter in adapters:
         path = folder / adapter / "adapter_model.safetensors"
@@ -183,11 +191,13 @@ def _require_adapters(config: MMDREXConfig, folder: Path, name: str) -> None:
             raise RouterError(f"{settings} is damaged ({error}); save or fetch it again") from None
 
 
-def _require_finite(router: Router, name: str) -> None:
-    """Refuse adapters whose keys PEFT passed over, or whose weights are no numbers."""
+def not_finite(router: Router) -> str | None:
+    """Return the name of a weight of adapters, heads or projection that is no number, if any."""
     for key, value in router.named_parameters():
-        if ("lora_" in key or not key.startswith("vlm.")) and not bool(value.isfinite().all()):
-            raise RouterError(f"{name} holds {key}, which is not finite; save or fetch it again")
+        own = "lora_" in key or not key.startswith("vlm.")
+        if own and not bool(value.isfinite().all()):
+            return key
+    return None
 
 
 def _rules(experts: Mapping[str, Sequence[str]]) -> list[tuple[str, list[str]]]:
@@ -336,11 +346,16 @@ def fresh_router(
         chosen = lora or fresh_lora(layers, config.lora_layers)
         vlm = add_adapters(model, ("router", *config.experts), chosen)
         router = cls(config, processor_for(config, model, tokenizer), vlm, cache)
-        for layer in router.heads.modules():
-            if isinstance(layer, torch.nn.Linear):
-                torch.nn.init.normal_(layer.weight, std=0.02)
-                torch.nn.init.zeros_(layer.bias)
+        small_heads(router)
     return router.to(model.device).requires_grad_(False).eval()
+
+
+def small_heads(router: Router) -> None:
+    """Give the heads small random weights."""
+    for layer in router.heads.modules():
+        if isinstance(layer, torch.nn.Linear):
+            torch.nn.init.normal_(layer.weight, std=0.02)
+            torch.nn.init.zeros_(layer.bias)
 
 
 def renewed(old: Router, seed: int = 42) -> Router:
@@ -450,7 +465,8 @@ def write_router(router: Router, folder: Path, half: bool = False, base: bool = 
     if base and router.config.backbone == "tiny" and own:
         shutil.copytree(source, folder / INSIDE, dirs_exist_ok=True)  # left by a run cut short
     if router.config.backbone == "tiny":
-        router.config.backbone_digest = backbone_digest(router.backbone)
+        digest = backbone_digest(router.backbone)
+        router.config.backbone_digest = digest or router.config.backbone_digest
     for lora in router.vlm.peft_config.values():
         lora.base_model_name_or_path = router.config.backbone  # not the folder it came from
     # The vocabulary never changes: PEFT need not look for the base's to compare.

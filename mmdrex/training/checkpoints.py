@@ -162,12 +162,11 @@ def require_finite(router: Router, step: int) -> None:
     LossError
         Naming the first of them.
     """
-    for name, value in router.named_parameters():
-        if not bool(torch.isfinite(value).all()):
-            raise LossError(
-                f"{name} is not finite after step {step}: nothing of it is kept. A smaller "
-                "learning rate or max_grad_norm helps, or float32 in place of bf16"
-            )
+    if (name := storage.not_finite(router)) is not None:
+        raise LossError(
+            f"{name} is not finite after step {step}: nothing of it is kept. A smaller learning "
+            "rate or max_grad_norm helps, or float32 in place of bf16"
+        )
 
 
 def write_final(router: Router, out: Path) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from peft.tuners.lora import LoraLayer
-from torch import nn
 
 from mmdrex.router.router import ADAPTER, Router
+from mmdrex.router.storage import small_heads
 
 
 def forget(router: Router, seed: int) -> None:
@@ -18,8 +18,5 @@ def forget(router: Router, seed: int) -> None:
                 for name in (ADAPTER, *router.rules):
                     module.reset_lora_parameters(name, True)  # type: ignore[no-untyped-call]  # PEFT
         router.heads.norm.reset_parameters()
-        for layer in router.heads.modules():
-            if isinstance(layer, nn.Linear):
-                nn.init.normal_(layer.weight, std=0.02)
-                nn.init.zeros_(layer.bias)
+        small_heads(router)
     router.refresh()

@@ -36,7 +36,7 @@ from mmdrex.data.windows import first_decision
 from mmdrex.errors import one_line
 from mmdrex.observation.observation import Observer
 from mmdrex.router.router import Router
-from mmdrex.router.storage import require_there, weights_digest
+from mmdrex.router.storage import weights_digest
 from mmdrex.training.arguments import given_settings
 from mmdrex.training.assets import training_assets
 from mmdrex.training.centring import centre
@@ -295,7 +295,6 @@ def run(
     require_checkpoint(out, config.resume_from_checkpoint)
     if config.should_save:
         require_writable(out)
-    require_there(config.init)
     router = Router.from_pretrained(config.init, seed=config.seed)
     missing = [rule for rules in router.rules.values() for rule in rules if rule not in POOL]
     if missing:

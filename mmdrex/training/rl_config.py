@@ -35,8 +35,8 @@ TINY: dict[str, Any] = {
 UNUSED = (
     "activation_checkpointing",
     "auto_find_batch_size",
-    "data_seed",
     "bf16_full_eval",
+    "data_seed",
     "dataloader_num_workers",
     "deepspeed",
     "enable_jit_checkpoint",

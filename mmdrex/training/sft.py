@@ -27,7 +27,7 @@ from mmdrex.data.splits import asset_class, no_window_message
 from mmdrex.errors import one_line
 from mmdrex.router.cache import digest
 from mmdrex.router.router import ADAPTER, Router
-from mmdrex.router.storage import require_there, weights_digest
+from mmdrex.router.storage import weights_digest
 from mmdrex.router.vocabulary import LABELS
 from mmdrex.training.answers import AnswerModel, Answers
 from mmdrex.training.arguments import given_settings
@@ -272,7 +272,6 @@ def run(
     require_checkpoint(out, config.resume_from_checkpoint)
     if config.should_save:
         require_writable(out)
-    require_there(config.model)
     reviewed = None if config.labels is None else read_review(config.labels, ["label"])
     assets = training_assets(config.data)
     router = Router.from_pretrained(config.model, seed=config.seed)

@@ -96,3 +96,9 @@ def test_a_tiny_that_lost_its_own_backbone_does_not_stand_on_the_packaged_one(tm
     shutil.rmtree(tmp_path / "router" / "backbone")
     with pytest.raises(RouterError, match="was trained on another tiny"):
         Router.from_pretrained(str(tmp_path / "router"), cache=False)
+
+
+def test_a_tiny_rounded_to_bfloat16_is_saved_as_one_of_the_packaged_backbone(tmp_path):
+    rounded = Router.from_pretrained("tiny", cache=False, dtype=torch.bfloat16)
+    rounded.save_pretrained(tmp_path / "router")
+    Router.from_pretrained(str(tmp_path / "router"), cache=False)
